@@ -1,0 +1,1 @@
+"""Experiments on real networks: the one place that imports torch."""
