@@ -133,7 +133,7 @@ def occam_factor(eigenvalues: ArrayLike, *, prior_precision: ArrayLike) -> Array
     >>> round(float(occam_factor([3.0, 8.0], prior_precision=1.0)), 6)  # 1/2 * 1/3
     0.166667
     """
-    return np.exp(log_occam_factor(eigenvalues, prior_precision=prior_precision))
+    return np.asarray(np.exp(log_occam_factor(eigenvalues, prior_precision=prior_precision)))[()]
 
 
 def log_evidence_from_spectrum(
@@ -388,7 +388,7 @@ def evidence_ratio(
     """
     E = log_evidence_ratio(log_evidence, train_size=train_size, n_classes=n_classes)
     with np.errstate(over="ignore"):
-        return np.exp(-E)
+        return np.asarray(np.exp(-E))[()]
 
 
 def bayesian_information_criterion(cost: ArrayLike, *, n_parameters: int, train_size: int) -> Array:
@@ -430,7 +430,7 @@ def bayesian_information_criterion(cost: ArrayLike, *, n_parameters: int, train_
     """
     parameters = positive_integer("n_parameters", n_parameters)
     size = positive_integer("train_size", train_size)
-    return (-finite_array("cost", cost) - 0.5 * parameters * np.log(size))[()]
+    return np.asarray(-finite_array("cost", cost) - 0.5 * parameters * np.log(size))[()]
 
 
 def laplace_log_integral(

@@ -1,0 +1,201 @@
+import gzip
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from store import datasets
+from store.datasets import identify, load, read_idx
+
+CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+NAMES = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+]
+
+
+def idx_bytes(array):
+    header = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim])
+    shape = np.array(array.shape, ">u4").tobytes()
+    return header + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def small_arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "train-images-idx3-ubyte": rng.integers(0, 256, (5, 2, 3), np.uint8),
+        "train-labels-idx1-ubyte": rng.integers(0, 10, 5, np.uint8),
+        "t10k-images-idx3-ubyte": rng.integers(0, 256, (3, 2, 3), np.uint8),
+        "t10k-labels-idx1-ubyte": rng.integers(0, 10, 3, np.uint8),
+    }
+
+
+def write_folder(folder, arrays, *, compressed=False):
+    for name, array in arrays.items():
+        data = idx_bytes(array)
+        file = folder / (f"{name}.gz" if compressed else name)
+        file.write_bytes(gzip.compress(data) if compressed else data)
+
+
+arrays_of_any_type = st.sampled_from(sorted(CODES)).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))
+)
+
+
+@given(array=arrays_of_any_type, compressed=st.booleans())
+def test_idx_round_trip(array, compressed):
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "a.idx")  # the name does not say whether it is compressed
+        file.write_bytes(gzip.compress(idx_bytes(array)) if compressed else idx_bytes(array))
+        read = read_idx(file)
+    np.testing.assert_array_equal(read, array, strict=True)
+    assert read.flags.writeable
+
+
+BYTES = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "wrong magic number"),
+        (b"\0\0\x08", "wrong magic number"),
+        (b"PNG" + BYTES, "wrong magic number 0x504e4700"),
+        (b"\0\0\x07\1" + BYTES[4:], "wrong magic number"),
+        (BYTES[:9], "truncated: expected 12 bytes of header, found 9"),
+        (BYTES[:-2], "truncated: expected 18 bytes, found 16"),
+        (BYTES + b"\0", "trailing bytes: expected 18 bytes, found 19"),
+        (gzip.compress(BYTES)[:-9], "broken gzip"),
+        (gzip.compress(BYTES)[:12] + b"\xff\xff" + gzip.compress(BYTES)[14:], "broken gzip"),
+        (gzip.compress(BYTES)[:-8] + b"\0" * 8, "broken gzip"),
+        (gzip.compress(BYTES[:-2]), "truncated: expected 18 bytes, found 16"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path, data, message):
+    file = tmp_path / "damaged.idx"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_idx(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_idx_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file absent\.idx in .*" + tmp_path.name):
+        read_idx(str(tmp_path / "absent.idx"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_load_by_identity(tmp_path, compressed):
+    arrays = small_arrays()
+    write_folder(tmp_path, arrays, compressed=compressed)
+    name = identify(tmp_path)
+    assert name.startswith("idx-")
+    assert len(name) == len("idx-") + 12
+
+    train, test, everything = (load(name, tmp_path, part=p) for p in ("train", "test", "all"))
+    assert everything.name == name
+    assert everything.max_value == 255
+    assert everything.labels.dtype == np.int64
+    np.testing.assert_array_equal(train.images, arrays[NAMES[0]], strict=True)
+    np.testing.assert_array_equal(train.labels, arrays[NAMES[1]])
+    np.testing.assert_array_equal(test.images, arrays[NAMES[2]], strict=True)
+    np.testing.assert_array_equal(test.labels, arrays[NAMES[3]])
+    np.testing.assert_array_equal(everything.images[:5], train.images)
+    np.testing.assert_array_equal(everything.images[5:], test.images)
+    np.testing.assert_array_equal(everything.labels, [*train.labels, *test.labels])
+
+    features = everything.features()
+    assert features.shape == (8, 6)
+    assert features.dtype == np.float64
+    np.testing.assert_array_equal(features[0], train.images[0].ravel() / 255)
+
+
+def test_identity_is_of_the_content(tmp_path):
+    plain, compressed, other = (tmp_path / each for each in ("plain", "compressed", "other"))
+    for folder in (plain, compressed, other):
+        folder.mkdir()
+    arrays = small_arrays()
+    write_folder(plain, arrays)
+    write_folder(compressed, arrays, compressed=True)
+    arrays[NAMES[3]][0] += 1
+    write_folder(other, arrays)
+    assert identify(plain) == identify(compressed) != identify(other)
+
+
+def test_official_checksums_make_mnist(tmp_path, monkeypatch):
+    write_folder(tmp_path, small_arrays())
+    digests = {name: datasets.checksum((tmp_path / name).read_bytes(), "md5") for name in NAMES}
+    monkeypatch.setattr(datasets, "_MNIST", digests)
+    assert identify(tmp_path) == "mnist"
+    assert load("mnist", tmp_path, part="test").name == "mnist"
+
+
+def test_digits():
+    digits = load("digits", "/ignored")
+    assert digits.images.shape == (1797, 8, 8)
+    assert digits.images.dtype == np.uint8
+    assert digits.labels.dtype == np.int64
+    assert digits.images.max() == digits.max_value == 16
+    assert digits.features().max() == 1.0
+    assert np.unique(digits.labels).tolist() == list(range(10))
+
+
+def test_another_data_set_is_refused(tmp_path):
+    write_folder(tmp_path, small_arrays())
+    message = f"asked for the data set 'mnist', but .* holds '{identify(tmp_path)}'"
+    with pytest.raises(ValueError, match=message):
+        load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_file_is_named(tmp_path, name):
+    write_folder(tmp_path, small_arrays())
+    os.remove(tmp_path / name)
+    for read in (identify, lambda folder: load("mnist", folder)):
+        with pytest.raises(FileNotFoundError, match=f"accepted: {name} or {name}.gz") as caught:
+            read(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+
+
+def test_a_broken_gzip_file_is_named(tmp_path):
+    write_folder(tmp_path, small_arrays(), compressed=True)
+    file = tmp_path / f"{NAMES[1]}.gz"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=f"{NAMES[1]}.gz is a broken gzip stream"):
+        identify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        (NAMES[1], np.zeros(4, np.uint8), "holds 5 images, but .* 4 labels"),
+        (NAMES[2], np.zeros((2, 2, 3), np.uint8), "holds 2 images, but .* 3 labels"),
+        (NAMES[0], np.zeros((5, 6), np.uint8), r"uint8 in 3 dimension\(s\), not uint8 in 2"),
+        (NAMES[1], np.zeros(5, np.int32), r"uint8 in 1 dimension\(s\), not int32 in 1"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path, name, array, message):
+    write_folder(tmp_path, small_arrays() | {name: array})
+    with pytest.raises(ValueError, match=message) as caught:
+        load(identify(tmp_path), tmp_path)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "digits", "part": "validation"}, "part must be 'all', 'train' or 'test'"),
+        ({"dataset": "digits", "part": "train"}, "part must be 'all' for 'digits'"),
+        ({"dataset": "mnist"}, "directory must be given"),
+    ],
+)
+def test_wrong_arguments_of_load(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load(**arguments)
