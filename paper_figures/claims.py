@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import xarray as xr
 
@@ -146,11 +147,14 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
                 lines.append(f"    {entry['reason']}")
             lines += [f"    {_describe(item)}" for item in entry.get("measured", ())]
         blocks.append("\n".join(lines))
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
-    total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return "\n\n".join(blocks) + f"\n\n{len(rows)} claims: {total}"
+    checks = [entry for row in rows for entry in (row, *row["other_checks"])]
+    blocks.append(f"{len(rows)} claims: {_tally(rows)}\n{len(checks)} checks: {_tally(checks)}")
+    return "\n\n".join(blocks)
+
+
+def _tally(entries: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter(entry["verdict"] for entry in entries)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict))
 
 
 def _describe(item: Mapping[str, Any]) -> str:

@@ -576,8 +576,8 @@ CLAIMS = (
     _claim(
         "L8",
         "Figure 2b",
-        "[memory] With true labels E > 0 at the weakest λ. Corrected: at the optimum E < 0 at every "
-        "λ; E > 0 there marks gradient descent that was stopped early.",
+        "[memory] With true labels E > 0 at the weakest λ. Corrected: at the optimum E < 0 at "
+        "every λ; E > 0 there marks gradient descent that was stopped early.",
         *(
             Check(
                 "simulation",
