@@ -9,23 +9,16 @@ nor the pixel scale: here λ runs over half decades, the optimum is converged, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
-from scipy.stats import spearmanr
-
-from paper_figures.claims import Check, Claim, Criterion, Measured
+from paper_figures import _smith_le_2018_measures as measures
+from paper_figures import _smith_le_2018_plots as plots
+from paper_figures.claims import Check, Claim, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
 from sims import evidence
 
 PAPER = "Smith & Le (2018), arXiv:1710.06451"
-LN2 = float(np.log(2.0))
 
 
 def _half_decades(lowest: int, highest: int) -> list[float]:
@@ -117,184 +110,6 @@ COORDINATES = Need(
 )
 RECORDED = (MNIST_01, MNIST_38, MNIST_STOPPED, MNIST_RESCALING)
 
-# --- measurements -------------------------------------------------------------------------------
-
-
-def _mean(values: xr.DataArray) -> Measured:
-    """Return the mean over seeds and its standard error."""
-    n = values.size
-    error = float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
-    return Measured(float(values.mean()), error)
-
-
-def _over_seeds(statistic: Callable[[xr.Dataset], float], data: xr.Dataset) -> Measured:
-    """Return a statistic of the seed-averaged curves, with its jackknife standard error."""
-    n = data.sizes["seed"]
-    if n == 1:
-        return Measured(statistic(data.mean("seed")), np.nan)
-    left_out = [statistic(data.drop_isel(seed=i).mean("seed")) for i in range(n)]
-    error = np.sqrt((n - 1) / n * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
-    return Measured(statistic(data.mean("seed")), float(error))
-
-
-def _labels(data: xr.Dataset, kind: str) -> xr.Dataset:
-    return data.sel(labels=kind, drop=True)
-
-
-def _at(data: xr.DataArray, prior_precision: float) -> xr.DataArray:
-    return data.sel(prior_precision=prior_precision, method="nearest")
-
-
-def _weakest(data: xr.DataArray) -> xr.DataArray:
-    return data.isel(prior_precision=0)
-
-
-def _largest(values: xr.DataArray) -> Measured:
-    """Return the largest value over all seeds, and the spread of the seeds' own largest."""
-    per_seed = values.max([name for name in values.dims if name != "seed"])
-    spread = float(per_seed.std(ddof=1)) if per_seed.size > 1 else np.nan
-    return Measured(float(per_seed.max()), spread)
-
-
-def _fraction(condition: xr.DataArray) -> Measured:
-    """Return the share of seeds, with its binomial standard error."""
-    share = float(condition.mean())
-    return Measured(share, float(np.sqrt(share * (1 - share) / condition.size)))
-
-
-def _log10_ratio_of_minima(data: xr.Dataset) -> float:
-    by_evidence = data.log_evidence_ratio.idxmin("prior_precision")
-    by_test = data.test_cross_entropy.idxmin("prior_precision")
-    return abs(float(np.log10(by_evidence / by_test)))
-
-
-def _regret(data: xr.Dataset) -> float:
-    """Return how much test cross-entropy choosing λ by the evidence costs, nats."""
-    chosen = data.test_cross_entropy.isel(
-        prior_precision=int(data.log_evidence_ratio.argmin("prior_precision"))
-    )
-    return float(chosen - data.test_cross_entropy.min())
-
-
-def _spearman(data: xr.Dataset) -> float:
-    return float(spearmanr(data.log_evidence_ratio, data.test_cross_entropy).statistic)
-
-
-def _steps_to_edge(data: xr.Dataset) -> float:
-    best = int(data.log_evidence_ratio.argmin("prior_precision"))
-    return float(min(best, data.sizes["prior_precision"] - 1 - best))
-
-
-def _identity_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = data["gaussian"]
-    routes = [abs(d.laplace - d.exact), abs(d.laplace - d.function_space)]
-    return [_largest(route) for route in routes]
-
-
-def _quadrature_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    return [_mean(abs(data["quadrature"].error.sel(train_size=n))) for n in (20, 100)]
-
-
-def _error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
-    def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-        d = _labels(data["truth"], kind)
-        d = d.sel(prior_precision=d.prior_precision >= 0.1)
-        gap = d.laplace - d.thermodynamic_integration
-        worst = int(abs(gap.mean("seed")).argmax("prior_precision"))
-        mean = _mean(gap.isel(prior_precision=worst))
-        return [Measured(abs(mean.value), mean.uncertainty)]
-
-    return measure
-
-
-def _strong_prior(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = data["memorization"]
-    return [_mean(abs(_at(_labels(d, kind).log_evidence_ratio, 1e6))) for kind in evidence.LABELS]
-
-
-def _invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = data["rescaling"]
-    reference = d.sel(scale=1.0)
-    slope = np.polyfit(np.log(d.scale), np.log(d.logistic_sharpness.mean("seed")), 1)[0]
-    return [
-        _largest(abs(d.logistic / reference.logistic - 1)),
-        _largest(abs(d.relu / reference.relu - 1)),
-        Measured(abs(2.0 + float(slope)), 0.0),
-    ]
-
-
-def _coordinates(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = data["coordinates"].isel(seed=0)
-    change = abs(d.sel(coordinate="sinh w") - d.sel(coordinate="w"))
-    return [Measured(float(change.laplace.min()), 0.0), Measured(float(change.exact.max()), 0.0)]
-
-
-def _memorizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = _labels(data["memorization"], "random")
-    return [_mean(_weakest(d.train_accuracy)), _mean(_weakest(d.test_accuracy))]
-
-
-def _generalizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    return [_mean(_weakest(_labels(data["memorization"], "true").test_accuracy))]
-
-
-def _overconfident(at: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
-    def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-        d = _labels(data["memorization"], "random").test_cross_entropy
-        strong = d.sel(prior_precision=d.prior_precision >= 0.99e5)
-        return [_mean(_at(d, at)), _mean(abs(strong - LN2).max("prior_precision"))]
-
-    return measure
-
-
-def _never_supported(bound: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
-    def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-        ratio = _labels(data["memorization"], "random").log_evidence_ratio
-        return [_fraction(ratio.min("prior_precision") > bound), _mean(_at(ratio, 1e-5))]
-
-    return measure
-
-
-def _supported(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = _labels(data["memorization"], "true")
-    return [
-        _over_seeds(lambda mean: float(mean.log_evidence_ratio.min()), d),
-        _over_seeds(_steps_to_edge, d),
-        _mean(_at(d.log_evidence_ratio, 1e6)),
-        _mean(abs(_at(d.test_cross_entropy, 1e6) - LN2)),
-    ]
-
-
-def _same_minimum(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = _labels(data["memorization"], "true")
-    return [_over_seeds(_log10_ratio_of_minima, d), _over_seeds(_regret, d)]
-
-
-def _regret_alone(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    return _same_minimum(data)[1:]
-
-
-def _correlated(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = data["memorization"]
-    d = d.sel(prior_precision=d.prior_precision >= 0.99e-5)
-    return [_over_seeds(_spearman, _labels(d, kind)) for kind in ("true", "random")]
-
-
-def _highest_evidence_ratio(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = _labels(data["memorization"], "true")
-    return [_over_seeds(lambda mean: float(mean.log_evidence_ratio.max()), d)]
-
-
-def _stopped_early(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    d = _labels(data["stopped"], "true")
-    weak = d.sel(prior_precision=d.prior_precision <= 1.01e-3)
-    return [_over_seeds(lambda mean: float(mean.log_evidence_ratio.min()), weak)]
-
-
-def _stopped_at_weakest(data: Mapping[str, xr.Dataset]) -> list[Measured]:
-    return [_mean(_weakest(_labels(data["stopped"], "true").log_evidence_ratio))]
-
-
 # --- claims -------------------------------------------------------------------------------------
 
 
@@ -320,7 +135,7 @@ CLAIMS = (
                 Criterion("largest |Laplace - exact|, nats", high=1e-8),
                 Criterion("largest |Laplace - normal density of the labels|, nats", high=1e-8),
             ),
-            _identity_error,
+            measures.identity_error,
         ),
     ),
     _claim(
@@ -335,7 +150,7 @@ CLAIMS = (
                 Criterion("mean |Laplace - exact| at N = 20, nats", high=0.1),
                 Criterion("mean |Laplace - exact| at N = 100, nats", high=0.02),
             ),
-            _quadrature_error,
+            measures.quadrature_error,
         ),
         *(
             Check(
@@ -343,7 +158,7 @@ CLAIMS = (
                 f"digits 3/8, {kind} labels, N = 60, P = 65, thermodynamic integration",
                 {"truth": GROUND_TRUTH},
                 (Criterion("largest mean |Laplace - exact| over λ ≥ 0.1, nats", high=1.0),),
-                _error_against_truth(kind),
+                measures.error_against_truth(kind),
             )
             for kind in ("true", "random")
         ),
@@ -361,7 +176,7 @@ CLAIMS = (
                     Criterion(f"mean |E| at λ = 1e6, {kind} labels, nats", high=0.01 * size)
                     for kind in evidence.LABELS
                 ),
-                _strong_prior,
+                measures.strong_prior,
             )
             for data, need, size in ((_ON_MNIST, MNIST_01, 800), (_ON_DIGITS, DIGITS_01, 60))
         ),
@@ -380,7 +195,7 @@ CLAIMS = (
                     Criterion("largest relative change of the ReLU log evidence", high=limit),
                     Criterion("|2 + exponent of sharpness in the scale|", high=1e-6),
                 ),
-                _invariance,
+                measures.invariance,
             )
             for data, need, limit in (
                 ("digits 0/1, N = 60, scales 1e-3 to 1e3", RESCALING, 1e-8),
@@ -400,7 +215,7 @@ CLAIMS = (
                 Criterion("least change of the Laplace log evidence, nats", low=1e-3),
                 Criterion("largest change of the exact log evidence, nats", high=1e-6),
             ),
-            _coordinates,
+            measures.coordinates,
         ),
     ),
     _claim(
@@ -415,7 +230,7 @@ CLAIMS = (
                 Criterion("training accuracy at λ = 1e-8", low=0.999),
                 Criterion("test accuracy at λ = 1e-8", 0.48, 0.52),
             ),
-            _memorizes,
+            measures.memorizes,
         ),
         Check(
             "simulation",
@@ -425,7 +240,7 @@ CLAIMS = (
                 Criterion("training accuracy at λ = 1e-6", low=1.0),
                 Criterion("test accuracy at λ = 1e-6", 0.44, 0.56),
             ),
-            _memorizes,
+            measures.memorizes,
         ),
     ),
     _claim(
@@ -438,7 +253,7 @@ CLAIMS = (
                 data,
                 {"memorization": need},
                 (Criterion("test accuracy at the weakest λ", low=limit),),
-                _generalizes,
+                measures.generalizes,
             )
             for data, need, limit in (
                 (_ON_MNIST, MNIST_01, 0.995),
@@ -461,7 +276,7 @@ CLAIMS = (
                     Criterion(f"test cross-entropy at λ = {at:g}, nats", low=least),
                     Criterion("|test cross-entropy - ln 2| at λ ≥ 1e5, nats", high=limit),
                 ),
-                _overconfident(at),
+                measures.overconfident(at),
             )
             for data, need, at, least, limit in (
                 (_ON_MNIST, MNIST_01, 1e-5, 10.0, 0.002),
@@ -481,7 +296,7 @@ CLAIMS = (
                 Criterion("share of seeds with E > -1 nat at every λ", low=0.95),
                 Criterion("E at λ = 1e-5, nats", low=500.0),
             ),
-            _never_supported(-1.0),
+            measures.never_supported(-1.0),
         ),
         *(
             Check(
@@ -489,7 +304,7 @@ CLAIMS = (
                 data,
                 {"memorization": need},
                 (Criterion("share of seeds with E > -2 nats at every λ", low=0.95),),
-                lambda data: _never_supported(-2.0)(data)[:1],
+                lambda data: measures.never_supported(-2.0)(data)[:1],
             )
             for data, need in ((_ON_DIGITS, DIGITS_01), (_ON_DIGITS_38, DIGITS_38))
         ),
@@ -510,7 +325,7 @@ CLAIMS = (
                     Criterion("E at λ = 1e6, nats", -0.01 * size, 0.0),
                     Criterion("|test cross-entropy - ln 2| at λ = 1e6, nats", high=0.005),
                 ),
-                _supported,
+                measures.supported,
             )
             for data, need, least, size in (
                 (_ON_MNIST, MNIST_01, -400.0, 800),
@@ -528,14 +343,14 @@ CLAIMS = (
             _ON_MNIST_38,
             {"memorization": MNIST_38},
             (Criterion("decades between the two λ", high=0.75),),
-            lambda data: _same_minimum(data)[:1],
+            lambda data: measures.same_minimum(data)[:1],
         ),
         Check(
             "simulation",
             _ON_MNIST,
             {"memorization": MNIST_01},
             (Criterion("test cross-entropy lost by choosing λ by E, nats", high=0.003),),
-            _regret_alone,
+            measures.regret_alone,
         ),
         Check(
             "simulation",
@@ -545,7 +360,7 @@ CLAIMS = (
                 Criterion("decades between the two λ", high=1.5),
                 Criterion("test cross-entropy lost by choosing λ by E, nats", high=0.03),
             ),
-            _same_minimum,
+            measures.same_minimum,
         ),
     ),
     _claim(
@@ -560,7 +375,7 @@ CLAIMS = (
                 Criterion("Spearman correlation, true labels", low=0.9),
                 Criterion("Spearman correlation, random labels", low=0.995),
             ),
-            _correlated,
+            measures.correlated,
         ),
         *(
             Check(
@@ -568,7 +383,7 @@ CLAIMS = (
                 data,
                 {"memorization": need},
                 (Criterion("Spearman correlation, true labels", low=0.7),),
-                lambda data: _correlated(data)[:1],
+                lambda data: measures.correlated(data)[:1],
             )
             for data, need in ((_ON_DIGITS, DIGITS_01), (_ON_DIGITS_38, DIGITS_38))
         ),
@@ -584,7 +399,7 @@ CLAIMS = (
                 data,
                 {"memorization": need},
                 (Criterion("largest seed-mean E over λ, nats", high=0.0),),
-                _highest_evidence_ratio,
+                measures.highest_evidence_ratio,
                 success="corrected",
             )
             for data, need in ((_ON_MNIST, MNIST_01), (_ON_DIGITS, DIGITS_01))
@@ -599,8 +414,11 @@ CLAIMS = (
             )
             for data, need in ((_ON_MNIST, MNIST_STOPPED), (_ON_DIGITS, DIGITS_STOPPED))
             for quantity, measure in (
-                ("least seed-mean E over λ ≤ 1e-3", _stopped_early),
-                ("E at the weakest λ (criterion set after a first look)", _stopped_at_weakest),
+                ("least seed-mean E over λ ≤ 1e-3", measures.stopped_early),
+                (
+                    "E at the weakest λ (criterion set after a first look)",
+                    measures.stopped_at_weakest,
+                ),
             )
         ),
     ),
@@ -608,215 +426,36 @@ CLAIMS = (
 
 # --- figures ------------------------------------------------------------------------------------
 
-_TITLES = {
-    "digits": "digits 0/1, N = 60, P = 65",
-    "mnist": "MNIST 0/1, N = 800, P = 785",
-    "digits_38": "digits 3/8, N = 60",
-    "mnist_38": "MNIST 3/8, N = 800",
-}
-_LAMBDA = "prior precision λ (summed cost)"
-
-
-def _band(axes: Axes, data: xr.DataArray, color: str, label: str, **style: Any) -> None:
-    """Draw the mean over seeds and, as a band, the middle two thirds of the seeds."""
-    axes.plot(data.prior_precision, data.mean("seed"), color=color, label=label, **style)
-    low, high = data.quantile([1 / 6, 5 / 6], "seed")
-    axes.fill_between(data.prior_precision, low, high, color=color, alpha=0.18, linewidth=0)
-
-
-def _grid(rows: int, columns: int, height: float) -> tuple[Drawing, Any]:
-    drawing = Drawing(figsize=(7.2, height * rows + 0.3))
-    return drawing, drawing.subplots(rows, columns, squeeze=False)
-
-
-def _seeds(data: Mapping[str, xr.Dataset]) -> str:
-    counts = sorted({d.sizes["seed"] for d in data.values()})
-    return f"mean of {' or '.join(map(str, counts))} seeds; band: middle two thirds"
-
-
-def _plot_accuracy(data: Mapping[str, xr.Dataset]) -> Drawing:
-    drawing, grid = _grid(len(data), 2, 2.4)
-    for row, (name, d) in zip(grid, data.items(), strict=True):
-        for axes, kind in zip(row, evidence.LABELS, strict=True):
-            curves = _labels(d, kind)
-            _band(axes, curves.train_accuracy, BLUE, "training")
-            _band(axes, curves.test_accuracy, RED, "test", linestyle="--")
-            axes.axhline(0.5, color=GRAY, linewidth=0.8)
-            axes.set(xscale="log", ylim=(0.35, 1.04), title=f"{_TITLES[name]}: {kind} labels")
-        row[0].set_ylabel("accuracy")
-        row[0].legend(loc="lower left")
-    for axes in grid[-1]:
-        axes.set_xlabel(_LAMBDA)
-    drawing.suptitle(f"Figure 1: accuracy against regularization ({_seeds(data)})", fontsize=9)
-    return drawing
-
-
-def _plot_evidence(data: Mapping[str, xr.Dataset]) -> Drawing:
-    drawing, grid = _grid(2 * len(data), 2, 2.1)
-    for i, (name, d) in enumerate(data.items()):
-        for column, kind in enumerate(evidence.LABELS):
-            curves = _labels(d, kind)
-            entropy, ratio = grid[2 * i, column], grid[2 * i + 1, column]
-            _band(entropy, curves.train_cross_entropy, BLUE, "training")
-            _band(entropy, curves.test_cross_entropy, RED, "test", linestyle="--")
-            entropy.axhline(LN2, color=GRAY, linewidth=0.8)
-            entropy.set(xscale="log", yscale="log", title=f"{_TITLES[name]}: {kind} labels")
-            entropy.set_ylim(bottom=1e-4)
-            _band(ratio, curves.log_evidence_ratio, GREEN, "E")
-            ratio.axhline(0.0, color=GRAY, linewidth=0.8)
-            ratio.set(xscale="log", xlabel=_LAMBDA)
-        grid[2 * i, 0].set_ylabel("cross-entropy\n(nats an example)")
-        grid[2 * i, 0].legend(loc="lower right")
-        grid[2 * i + 1, 0].set_ylabel("log evidence ratio E\n(nats; < 0: supported)")
-    drawing.suptitle(
-        f"Figure 2: cross-entropy and evidence ({_seeds(data)}); gray: ln 2 and 0", fontsize=9
-    )
-    return drawing
-
-
-def _plot_tracking(data: Mapping[str, xr.Dataset]) -> Drawing:
-    drawing, grid = _grid(1, len(data), 2.9)
-    for axes, (name, d) in zip(grid[0], data.items(), strict=True):
-        curves = _labels(d, "true").mean("seed")
-        x, y = curves.log_evidence_ratio, curves.test_cross_entropy
-        axes.plot(x, y, color=GRAY, linewidth=0.8)
-        points = axes.scatter(
-            x, y, c=np.log10(curves.prior_precision), cmap="viridis", s=18, zorder=3
-        )
-        best = int(x.argmin("prior_precision"))
-        axes.plot(x[best], y[best], "s", mfc="none", mec=RED, ms=10, label="best by evidence")
-        best = int(y.argmin("prior_precision"))
-        axes.plot(x[best], y[best], "o", mfc="none", mec=BLUE, ms=14, label="best on the test set")
-        axes.set(yscale="log", xlabel="log evidence ratio E (nats)", title=_TITLES[name])
-    grid[0, 0].set_ylabel("test cross-entropy (nats)")
-    grid[0, 0].legend(loc="lower right")
-    drawing.colorbar(points, ax=grid[0, -1], label="log₁₀ λ")
-    drawing.suptitle(
-        "Evidence against test cross-entropy, true labels, mean over seeds", fontsize=9
-    )
-    return drawing
-
-
-def _plot_ground_truth(data: Mapping[str, xr.Dataset]) -> Drawing:
-    d = data["truth"]
-    drawing, grid = _grid(1, 2, 2.9)
-    for axes, kind in zip(grid[0], evidence.LABELS, strict=True):
-        curves = _labels(d, kind)
-        truth = curves.thermodynamic_integration
-        for name, color, marker, label, shift in (
-            ("laplace", RED, "o", "Laplace", 0.93),
-            ("annealed_importance_sampling", BLUE, "s", "annealed importance sampling", 1.07),
-        ):
-            gap = curves[name] - truth
-            error = 2 * gap.std("seed", ddof=min(1, d.sizes["seed"] - 1)) / np.sqrt(d.sizes["seed"])
-            axes.errorbar(
-                d.prior_precision * shift,
-                gap.mean("seed"),
-                error,
-                color=color,
-                marker=marker,
-                label=label,
-                capsize=2,
-            )
-        axes.axhline(0.0, color=GRAY, linewidth=0.8)
-        axes.axhspan(-1.0, 1.0, color=GRAY, alpha=0.12, linewidth=0)
-        axes.set(xscale="log", xlabel=_LAMBDA, title=f"digits 3/8, N = 60: {kind} labels")
-    grid[0, 0].set_ylabel("log evidence minus\nthermodynamic integration (nats)")
-    grid[0, 1].legend(loc="lower right")
-    drawing.suptitle(
-        f"Where Laplace is right: mean of {d.sizes['seed']} seeds, 2 standard errors; "
-        "gray: within 1 nat",
-        fontsize=9,
-    )
-    return drawing
-
-
-def _plot_invariance(data: Mapping[str, xr.Dataset]) -> Drawing:
-    drawing, grid = _grid(1, 3, 2.7)
-    for axes, name, title in (
-        (grid[0, 0], "logistic", "logistic regression, u = aω"),
-        (grid[0, 1], "relu", "two ReLU layers, a and 1/a"),
-    ):
-        d = data["rescaling"].isel(seed=0)
-        axes.plot(
-            d.scale,
-            d[f"{name}_sharpness"] / d[f"{name}_sharpness"].sel(scale=1.0),
-            color=RED,
-            marker="o",
-            label="sharpness",
-        )
-        axes.plot(
-            d.scale, d[name] / d[name].sel(scale=1.0), color=GREEN, marker="s", label="log evidence"
-        )
-        axes.set(xscale="log", yscale="log", xlabel="scale a", title=title)
-    grid[0, 0].set_ylabel("relative to a = 1")
-    grid[0, 0].legend(loc="lower left")
-    axes, d = grid[0, 2], data["coordinates"].isel(seed=0)
-    for coordinate, color, style in (("w", BLUE, "-"), ("sinh w", ORANGE, "--")):
-        gap = d.laplace - d.exact
-        axes.plot(
-            d.prior_precision,
-            gap.sel(coordinate=coordinate),
-            color=color,
-            linestyle=style,
-            marker="o",
-            label=f"in {coordinate}",
-        )
-    axes.axhline(0.0, color=GRAY, linewidth=0.8)
-    axes.set(xscale="log", xlabel="prior precision λ", title="a coin's log odds w")
-    axes.set_ylabel("Laplace minus exact (nats)")
-    axes.legend(loc="lower right")
-    drawing.suptitle("Rescaling leaves the evidence; bending leaves only the exact one", fontsize=9)
-    return drawing
-
-
-def _plot_stopped(data: Mapping[str, xr.Dataset]) -> Drawing:
-    names = [name for name in ("digits", "mnist") if {name, f"{name}_stopped"} <= data.keys()]
-    drawing, grid = _grid(1, len(names), 2.9)
-    for axes, name in zip(grid[0], names, strict=True):
-        _band(axes, _labels(data[name], "true").log_evidence_ratio, GREEN, "at the optimum")
-        stopped = _labels(data[f"{name}_stopped"], "true").log_evidence_ratio
-        _band(axes, stopped, PURPLE, "after 1,000 steps", linestyle="--")
-        axes.axhline(0.0, color=GRAY, linewidth=0.8)
-        axes.set(xscale="log", xlabel=_LAMBDA, title=f"{_TITLES[name]}: true labels")
-    grid[0, 0].set_ylabel("log evidence ratio E (nats)")
-    grid[0, 0].legend(loc="upper right")
-    drawing.suptitle(
-        "E > 0 at weak regularization is the mark of gradient descent stopped early", fontsize=9
-    )
-    return drawing
-
-
 FIGURES = (
     Figure(
         "smith_le_2018_figure_1",
         "Accuracy of a linear model on random and true labels, against regularization.",
         {"mnist": MNIST_01, "digits": DIGITS_01},
-        _plot_accuracy,
+        plots.accuracy,
     ),
     Figure(
         "smith_le_2018_figure_2",
         "Cross-entropy and Bayesian evidence of the same models.",
         {"mnist": MNIST_01, "digits": DIGITS_01},
-        _plot_evidence,
+        plots.evidence,
     ),
     Figure(
         "smith_le_2018_evidence_and_test",
         "Test cross-entropy against evidence, as λ varies.",
         {"mnist": MNIST_01, "mnist_38": MNIST_38, "digits_38": DIGITS_38},
-        _plot_tracking,
+        plots.tracking,
     ),
     Figure(
         "smith_le_2018_laplace_ground_truth",
         "Laplace's evidence against thermodynamic integration and annealed importance sampling.",
         {"truth": GROUND_TRUTH},
-        _plot_ground_truth,
+        plots.ground_truth,
     ),
     Figure(
         "smith_le_2018_invariance",
         "What rescaled and bent coordinates do to sharpness and evidence.",
         {"rescaling": RESCALING, "coordinates": COORDINATES},
-        _plot_invariance,
+        plots.invariance,
     ),
     Figure(
         "smith_le_2018_stopped_early",
@@ -827,6 +466,6 @@ FIGURES = (
             "digits": DIGITS_01,
             "digits_stopped": DIGITS_STOPPED,
         },
-        _plot_stopped,
+        plots.stopped,
     ),
 )

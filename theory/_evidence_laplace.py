@@ -201,8 +201,9 @@ def _check_resolution(X: Array, bias: bool, prior_precision: float) -> None:
     limit = float(np.finfo(float).eps) * curvature
     if prior_precision < limit:
         raise ValueError(
-            f"prior_precision = {prior_precision:.3g} is too small for float64 beside the curvature "
-            f"{curvature:.3g} of the features; the smallest that can be resolved is {limit:.3g}"
+            f"prior_precision = {prior_precision:.3g} is too small for float64 beside the "
+            f"features' curvature {curvature:.3g}; the smallest that can be resolved is "
+            f"{limit:.3g}"
         )
 
 

@@ -112,7 +112,7 @@ def wrong_identities():
     first, second = sp.symbols("h_1 h_2", nonnegative=True)
     yield wrong("laplace-one-parameter", lambda _: -cost0 - sp.log(curvature / precision))
     yield wrong("laplace-two-parameters", lambda right: right / sp.sqrt(2 * sp.pi))
-    yield wrong("regularised-hessian", lambda right: right.subs(precision, 0))
+    yield wrong("regularized-hessian", lambda right: right.subs(precision, 0))
     yield wrong(
         "occam-sum", lambda _: half * (sp.log(first / precision) + sp.log(second / precision))
     )
@@ -133,7 +133,7 @@ def test_a_wrong_identity_fails(identity):
 
 def test_moving_the_weights_without_the_prior_changes_the_occam_factor():
     """The slip in the sharpness argument: Hessian rescaled, regularisation left behind."""
-    identity = IDENTITIES["linear-reparametrisation"]
+    identity = IDENTITIES["linear-reparametrization"]
     scales = sp.symbols("s_1 s_2", positive=True)
     precisions = sp.symbols("lambda_1 lambda_2", positive=True)
     moved_back = {p: p * s**2 for p, s in zip(precisions, scales, strict=True)}
