@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
@@ -51,7 +52,7 @@ def accuracy(data: Mapping[str, xr.Dataset]) -> Figure:
             axes.axhline(0.5, color=GRAY, linewidth=0.8)
             axes.set(xscale="log", ylim=(0.35, 1.04), title=f"{_TITLES[name]}: {kind} labels")
         row[0].set_ylabel("accuracy")
-        row[0].legend(loc="lower left")
+        row[0].legend(loc="upper right")
     for axes in grid[-1]:
         axes.set_xlabel(_LAMBDA)
     drawing.suptitle(f"Figure 1: accuracy against regularization ({_seeds(data)})", fontsize=9)
@@ -82,24 +83,29 @@ def evidence(data: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def tracking(data: Mapping[str, xr.Dataset]) -> Figure:
-    drawing, grid = _grid(1, len(data), 2.9)
+    """Draw test cross-entropy against evidence, with λ as the colour."""
+    drawing, grid = _grid(1, len(data), 3.0)
+    scale = Normalize(
+        min(float(np.log10(d.prior_precision.min())) for d in data.values()),
+        max(float(np.log10(d.prior_precision.max())) for d in data.values()),
+    )
     for axes, (name, d) in zip(grid[0], data.items(), strict=True):
         curves = d.sel(labels="true").mean("seed")
         x, y = curves.log_evidence_ratio, curves.test_cross_entropy
         axes.plot(x, y, color=GRAY, linewidth=0.8)
-        points = axes.scatter(
-            x, y, c=np.log10(curves.prior_precision), cmap="viridis", s=18, zorder=3
-        )
-        best = int(x.argmin("prior_precision"))
-        axes.plot(x[best], y[best], "s", mfc="none", mec=RED, ms=10, label="best by evidence")
-        best = int(y.argmin("prior_precision"))
-        axes.plot(x[best], y[best], "o", mfc="none", mec=BLUE, ms=14, label="best on the test set")
+        colours = np.log10(curves.prior_precision)
+        points = axes.scatter(x, y, c=colours, norm=scale, cmap="viridis", s=18, zorder=3)
+        by_evidence, by_test = int(x.argmin("prior_precision")), int(y.argmin("prior_precision"))
+        axes.plot(x[by_evidence], y[by_evidence], "s", mfc="none", mec=RED, ms=10)
+        axes.plot(x[by_test], y[by_test], "o", mfc="none", mec=BLUE, ms=14)
         axes.set(yscale="log", xlabel="log evidence ratio E (nats)", title=_TITLES[name])
+        axes.margins(0.12)
     grid[0, 0].set_ylabel("test cross-entropy (nats)")
-    grid[0, 0].legend(loc="lower right")
     drawing.colorbar(points, ax=grid[0, -1], label="log₁₀ λ")
     drawing.suptitle(
-        "Evidence against test cross-entropy, true labels, mean over seeds", fontsize=9
+        "Evidence against test cross-entropy, true labels, mean over seeds.\n"
+        "Square: best by evidence; circle: best on the test set",
+        fontsize=9,
     )
     return drawing
 
@@ -112,7 +118,13 @@ def ground_truth(data: Mapping[str, xr.Dataset]) -> Figure:
         truth = curves.thermodynamic_integration
         for name, color, marker, label, shift in (
             ("laplace", RED, "o", "Laplace", 0.93),
-            ("annealed_importance_sampling", BLUE, "s", "annealed importance sampling", 1.07),
+            (
+                "annealed_importance_sampling",
+                BLUE,
+                "s",
+                "annealed importance sampling\n(its log is a lower bound)",
+                1.07,
+            ),
         ):
             gap = curves[name] - truth
             error = 2 * gap.std("seed", ddof=min(1, d.sizes["seed"] - 1)) / np.sqrt(d.sizes["seed"])
