@@ -13,7 +13,7 @@ from scipy.linalg import eigh_tridiagonal
 from theory._validation import Array, finite_array, positive_integer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LogDeterminant:
     """A stochastic estimate of log det(A + shift).
 
@@ -25,7 +25,7 @@ class LogDeterminant:
         Standard error of the mean over probes.
     truncation : float or ndarray (...)
         How much the last Lanczos step moved the estimate: the size of the quadrature error, which
-        the standard error does not see.
+        the standard error does not see. Infinite after one step; 0 where the quadrature is exact.
     probes, steps : int
         What was used; ``steps`` is smaller than asked if every Krylov space was exhausted earlier.
     """
@@ -105,12 +105,15 @@ def log_determinant(
     for i in range(probes):
         v = rng.choice([-1.0, 1.0], size=dimension) / np.sqrt(dimension)
         diagonal, off_diagonal = _lanczos(matvec, v, steps)
-        most = max(most, len(diagonal))
+        k = len(diagonal)
+        most = max(most, k)
         values[i] = dimension * _quadrature(diagonal, off_diagonal, shifts)
-        shorter = len(diagonal) - (len(diagonal) > 1 and len(diagonal) == steps)
-        previous[i] = dimension * _quadrature(
-            diagonal[:shorter], off_diagonal[: shorter - 1], shifts
-        )
+        if k < steps or k == dimension:  # the Krylov space is exhausted: the quadrature is exact
+            previous[i] = values[i]
+        elif k == 1:
+            previous[i] = np.inf
+        else:
+            previous[i] = dimension * _quadrature(diagonal[:-1], off_diagonal[:-1], shifts)
     return LogDeterminant(
         value=values.mean(axis=0)[()],
         standard_error=(values.std(axis=0, ddof=1) / np.sqrt(probes))[()],
@@ -126,9 +129,9 @@ def _lanczos(matvec: Callable[[Array], Any], v: Array, steps: int) -> tuple[Arra
     diagonal, off_diagonal = np.empty(steps), np.empty(steps)
     basis[0] = v
     for k in range(steps):
-        w = np.array(matvec(basis[k].copy()), dtype=np.float64)
-        if w.shape != v.shape or not np.all(np.isfinite(w)):
-            raise ValueError(f"matvec must return finite values of shape {v.shape}, got {w.shape}")
+        w = finite_array("the product that matvec returns", matvec(basis[k].copy())).copy()
+        if w.shape != v.shape:
+            raise ValueError(f"matvec must return an array of shape {v.shape}, got {w.shape}")
         scale = float(np.linalg.norm(w))
         diagonal[k] = basis[k] @ w
         for _ in range(2):  # twice is enough (Kahan, in Parlett 1980)

@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory._evidence_logistic import RegularizedCost, gradient_descent_path, map_path
-from theory._validation import Array, design_and_targets, positive_array, positive_integer
+from theory._validation import (
+    Array,
+    data_array,
+    finite_array,
+    positive_array,
+    positive_integer,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LaplaceEvidence:
     r"""Laplace evidence of a linear classifier, for every prior precision asked for.
 
@@ -35,7 +41,8 @@ class LaplaceEvidence:
     gradient_norm : float or ndarray (...)
         Euclidean norm of the gradient of C that was reached.
     converged : bool or ndarray (...)
-        Whether it is below ``tolerance`` times min(1, norm of :math:`\lambda\omega_0`).
+        Whether it is below ``tolerance`` times min(1, norm of :math:`\lambda\omega_0`), or below
+        what rounding leaves of an exact zero.
     prior_precision : float or ndarray (...)
         :math:`\lambda` as given.
     classes : ndarray (K,)
@@ -104,7 +111,8 @@ def laplace_evidence(
     ------
     ValueError
         If an array is not finite, empty or of the wrong shape; labels are not integers or all the
-        same; a prior precision is not positive or too small for float64 beside the features;
+        same; a prior precision is not positive, or so small beside the features' curvature that
+        float64 cannot hold the log determinant to about 1e-3 nats;
         ``penalize_bias=False`` with more than two classes; an option is out of range.
 
     References
@@ -119,11 +127,12 @@ def laplace_evidence(
     >>> bool(fit.converged), round(float(fit.log_evidence_ratio), 4)
     (True, -0.7577)
     """
-    X, labels = design_and_targets(X, y)
-    classes, targets = _one_hot(labels)
+    X = data_array("X", X, ndim=2)
+    classes, targets = _one_hot(y)
+    if len(targets) != len(X):
+        raise ValueError(f"X has {len(X)} rows but y has {len(targets)} entries")
     precision = positive_array("prior_precision", prior_precision)
-    if not (np.isfinite(tolerance) and tolerance > 0.0):
-        raise ValueError(f"tolerance must be positive, got {tolerance!r}")
+    tolerance = float(positive_array("tolerance", tolerance))
     max_iterations = positive_integer("max_iterations", max_iterations)
     unpenalized = bias and not penalize_bias
     if unpenalized and len(classes) > 2:
@@ -183,10 +192,15 @@ def laplace_evidence(
     )
 
 
-def _one_hot(labels: Array) -> tuple[NDArray[np.int64], Array]:
+def _one_hot(y: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     """Return the sorted classes and targets (n, 1) for two of them, (n, K) for more."""
-    if np.any(labels != np.floor(labels)):
-        raise ValueError("y must hold integer class labels")
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "biu":
+        labels = finite_array("y", y, ndim=1)
+        if np.any(labels != np.floor(labels)) or np.max(np.abs(labels)) > 2.0**53:
+            raise ValueError("y must hold integer class labels")
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(f"y must have 1 dimensions, one label per row, got shape {labels.shape}")
     classes, codes = np.unique(labels.astype(np.int64), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes, got only {classes[0]}")
@@ -198,7 +212,7 @@ def _one_hot(labels: Array) -> tuple[NDArray[np.int64], Array]:
 def _check_resolution(X: Array, bias: bool, prior_precision: float) -> None:
     """Refuse a precision that rounding in the Hessian would drown."""
     curvature = (np.linalg.norm(X) ** 2 + bias * len(X)) / 4.0
-    limit = float(np.finfo(float).eps) * curvature
+    limit = 100.0 * float(np.finfo(float).eps) * curvature
     if prior_precision < limit:
         raise ValueError(
             f"prior_precision = {prior_precision:.3g} is too small for float64 beside the "

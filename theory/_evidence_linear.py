@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from theory._validation import Array, design_and_targets, positive_array
@@ -18,7 +18,7 @@ _EPS = float(np.finfo(float).eps)
 _LOG_DET_ERROR = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearEvidence:
     r"""Evidence of :math:`y = Xw + n`, for every pair of precisions asked for.
 
@@ -49,12 +49,10 @@ class LinearEvidence:
     def weights(self) -> Array:
         """Return the posterior means (..., d), computed on demand."""
         ratio = np.asarray(self.prior_precision / self.noise_precision)[..., None]
-        return self._spectrum.to_weights(
-            self._spectrum.projections / (ratio + self._spectrum.eigenvalues)
-        )
+        return self._spectrum.to_weights(1.0 / (ratio + self._spectrum.eigenvalues))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearEvidenceMaximum:
     """The precisions that maximize the evidence.
 
@@ -74,44 +72,90 @@ class LinearEvidenceMaximum:
     iterations: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The design as the evidence sees it, in the basis of its left singular vectors.
+    """The design in the basis of its singular vectors, k = min(n, d) directions.
 
-    ``eigenvalues`` (k,) of XᵀX, k = min(n, d); ``projections`` (k,) of y; the squared length of
-    what is left of y; and the map from coefficients (..., k) to weights (..., d).
+    ``eigenvalues`` e (k,) of XᵀX and squared ``moments`` (k,) of Xᵀy in its eigenvectors determine
+    everything; but with u² = moments / e, the squared projection of y, a small residual is a sum
+    of small terms instead of a difference of large ones. So u² is in ``projections`` where e is
+    large enough to divide by, and zero elsewhere; there ``moments`` are kept. ``remainder`` is the
+    squared length of y less all projections. ``to_weights`` maps 1 / (r + e) (..., k) to weights.
     """
 
     eigenvalues: Array
     projections: Array
+    moments: Array
     remainder: float
     to_weights: Callable[[Array], Array]
+
+    def energy(self, ratio: Array) -> Array:
+        """Return yᵀ(I + XXᵀ/r)⁻¹y for ratios r (...)."""
+        inverse = 1.0 / (ratio[..., None] + self.eigenvalues)
+        shrinkage = ratio[..., None] * inverse
+        return np.asarray(self.remainder + shrinkage @ self.projections - inverse @ self.moments)
+
+    def energy_slope(self, ratio: Array) -> Array:
+        """Return the derivative of the energy with respect to ln r."""
+        inverse = 1.0 / (ratio[..., None] + self.eigenvalues)
+        shrinkage = ratio[..., None] * inverse
+        return np.asarray(
+            (shrinkage * self.eigenvalues * inverse) @ self.projections
+            + (shrinkage * inverse) @ self.moments
+        )
+
+    def misfit(self, ratio: Array) -> Array:
+        """Return the sum of squared residuals at the posterior mean."""
+        inverse = 1.0 / (ratio[..., None] + self.eigenvalues)
+        shrinkage = ratio[..., None] * inverse
+        return np.asarray(
+            self.remainder
+            + shrinkage**2 @ self.projections
+            - ((1.0 + shrinkage) * inverse) @ self.moments
+        )
+
+    def effective_parameters(self, ratio: Array) -> Array:
+        """Return Σ e / (r + e)."""
+        inverse = 1.0 / (ratio[..., None] + self.eigenvalues)
+        return np.asarray(inverse @ self.eigenvalues)
+
+    def log_occam(self, ratio: Array) -> Array:
+        """Return -½ Σ ln(1 + e/r)."""
+        return np.asarray(-0.5 * np.sum(np.log1p(self.eigenvalues / ratio[..., None]), axis=-1))
 
 
 def _gram_spectrum(X: Array, y: Array) -> Spectrum:
     n, d = X.shape
-    if n < d:
+    if n <= d:
         eigenvalues, U = np.linalg.eigh(X @ X.T)
-        projections = U.T @ y
-        return Spectrum(np.maximum(eigenvalues, 0.0), projections, 0.0, lambda c: (c @ U.T) @ X)
-    moments = X.T @ y
+        u = U.T @ y
+        nothing = np.zeros(n)
+        return Spectrum(
+            np.maximum(eigenvalues, 0.0), u**2, nothing, 0.0, lambda c: ((c * u) @ U.T) @ X
+        )
     eigenvalues, V = np.linalg.eigh(X.T @ X)
-    visible = eigenvalues > _EPS * eigenvalues[-1]
     eigenvalues = np.maximum(eigenvalues, 0.0)
-    roots = np.sqrt(eigenvalues)
-    projections = np.divide(V.T @ moments, roots, out=np.zeros(d), where=visible)
-    fitted = np.divide(projections, roots, out=np.zeros(d), where=visible)
+    b = V.T @ (X.T @ y)
+    large = eigenvalues > 1e-8 * eigenvalues[-1]
+    fitted = np.divide(b, eigenvalues, out=np.zeros(d), where=large)
     remainder = y - X @ (V @ fitted)
     return Spectrum(
-        eigenvalues, projections, float(remainder @ remainder), lambda c: (c * roots) @ V.T
+        eigenvalues,
+        projections=b * fitted,
+        moments=np.where(large, 0.0, b**2),
+        remainder=float(remainder @ remainder),
+        to_weights=lambda c: (c * b) @ V.T,
     )
 
 
 def _singular_spectrum(X: Array, y: Array) -> Spectrum:
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
-    projections = U.T @ y
-    remainder = y - U @ projections
-    return Spectrum(s * s, projections, float(remainder @ remainder), lambda c: (c * s) @ Vt)
+    s[s <= max(X.shape) * _EPS * s[0]] = 0.0  # rounding of a rank-deficient design
+    u = U.T @ y
+    remainder = y - U @ u
+    return Spectrum(
+        s * s, u**2, np.zeros_like(s), float(remainder @ remainder), lambda c: (c * s * u) @ Vt
+    )
 
 
 def _resolved_ratios(X: Array) -> tuple[float, float]:
@@ -127,16 +171,14 @@ def _evaluate(
     spectrum: Spectrum, n: int, prior_precision: Array, noise_precision: Array
 ) -> LinearEvidence:
     ratio = np.asarray(prior_precision / noise_precision)
-    e, u2 = spectrum.eigenvalues, spectrum.projections**2
-    shrinkage = ratio[..., None] / (ratio[..., None] + e)
-    log_occam = -0.5 * np.sum(np.log1p(e / ratio[..., None]), axis=-1)
-    energy = noise_precision * (spectrum.remainder + shrinkage @ u2)
+    log_occam = spectrum.log_occam(ratio)
+    energy = noise_precision * spectrum.energy(ratio)
     log_evidence = 0.5 * n * np.log(noise_precision / (2 * np.pi)) + log_occam - 0.5 * energy
     return LinearEvidence(
         log_evidence=log_evidence[()],
-        effective_parameters=np.sum(1.0 - shrinkage, axis=-1)[()],
+        effective_parameters=spectrum.effective_parameters(ratio)[()],
         log_occam_factor=log_occam[()],
-        misfit=(spectrum.remainder + shrinkage**2 @ u2)[()],
+        misfit=spectrum.misfit(ratio)[()],
         prior_precision=prior_precision[()],
         noise_precision=noise_precision[()],
         _spectrum=spectrum,
@@ -259,33 +301,22 @@ def maximize_linear_evidence(X: ArrayLike, y: ArrayLike) -> LinearEvidenceMaximu
     if ratio == lowest:
         spectrum, lowest = _singular_spectrum(X, y), singular_limit
         ratio, iterations = _best_ratio(spectrum, len(y), lowest, highest)
-    noise = np.asarray(len(y) / _energy(spectrum, ratio))
+    noise = len(y) / spectrum.energy(np.asarray(ratio))
     evidence = _evaluate(spectrum, len(y), np.asarray(ratio * noise), noise)
     return LinearEvidenceMaximum(evidence, iterations > 0, iterations)
 
 
-def _energy(spectrum: Spectrum, ratio: ArrayLike) -> NDArray[np.float64]:
-    """Return yᵀ(I + XXᵀ/r)⁻¹y for each ratio."""
-    r = np.asarray(ratio, dtype=float)[..., None]
-    return np.asarray(
-        spectrum.remainder + (r / (r + spectrum.eigenvalues)) @ spectrum.projections**2
-    )
-
-
 def _best_ratio(spectrum: Spectrum, n: int, lowest: float, highest: float) -> tuple[float, int]:
     """Return the ratio of largest evidence, and the root search's iterations (0: at an edge)."""
-    e, u2 = spectrum.eigenvalues, spectrum.projections**2
 
     def profile(log_ratio: Array) -> Array:
-        r = np.exp(log_ratio)
-        log_occam = -0.5 * np.sum(np.log1p(e / r[:, None]), axis=1)
-        return np.asarray(log_occam - 0.5 * n * np.log(_energy(spectrum, r)))
+        ratio = np.exp(log_ratio)
+        return spectrum.log_occam(ratio) - 0.5 * n * np.log(spectrum.energy(ratio))
 
     def slope(log_ratio: float) -> float:
-        r = np.exp(log_ratio)
-        shrinkage = r / (r + e)
-        gain = n * (u2 @ (shrinkage * (1.0 - shrinkage))) / _energy(spectrum, r)
-        return float(np.sum(1.0 - shrinkage) - gain)
+        ratio = np.asarray(np.exp(log_ratio))
+        gain = n * spectrum.energy_slope(ratio) / spectrum.energy(ratio)
+        return float(spectrum.effective_parameters(ratio) - gain)
 
     points = int(np.ceil(16 * np.log10(highest / lowest))) + 1
     grid = np.linspace(np.log(lowest), np.log(highest), points)

@@ -11,7 +11,7 @@ number of the factor.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.linalg import lapack
@@ -23,6 +23,9 @@ from theory._validation import Array
 # a new factorization after this many iterations: one factor costs about as much as 20 of them.
 _CG_TOLERANCE = 1e-2
 _CG_LIMIT = 24
+
+# Newton steps that may fail to halve the gradient before the search is given up.
+_PATIENCE = 20
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,19 @@ class RegularizedCost:
             np.sum(log_normalizer) - np.sum(self.T * Z) + 0.5 * np.sum(self.weight_decay * w * w)
         )
 
-    def residual(self, Z: Array) -> Array:
-        """Return probabilities minus targets (n, m), to full relative accuracy.
+    def residual(self, at: Prediction) -> Array:
+        """Return probabilities minus targets (n, m)."""
+        return np.where(self.T > 0.0, -at.Q, at.P)
 
-        Deep in the tails of separable data, P − T would lose every digit to rounding.
-        """
-        if Z.shape[1] == 1:
-            sign = 1.0 - 2.0 * self.T
-            return np.asarray(sign * expit(sign * Z))
-        P = probabilities(Z)
-        others = np.sum(np.where(self.T > 0.0, 0.0, P), axis=1, keepdims=True)
-        return np.where(self.T > 0.0, -others, P)
-
-    def gradient(self, w: Array, Z: Array) -> Array:
+    def gradient(self, w: Array, at: Prediction) -> Array:
         """Return the gradient (p, m)."""
-        return self.X.T @ self.residual(Z) + self.weight_decay * w
+        return np.asarray(self.X.T @ self.residual(at) + self.weight_decay * w)
+
+    def gradient_rounding(self, w: Array, at: Prediction) -> float:
+        """Return the gradient norm that rounding of the residuals and logits can leave."""
+        size = np.abs(self.X)
+        moved = np.abs(self.residual(at)) + at.P * at.Q * (size @ np.abs(w))
+        return 4.0 * float(np.finfo(float).eps) * float(np.linalg.norm(size.T @ moved))
 
     def is_minimal(self, w: Array, gradient_norm: float, tolerance: float) -> bool:
         """Return whether the gradient is small beside 1 and beside the two terms that cancel in it.
@@ -80,16 +81,32 @@ class RegularizedCost:
         cancelling = float(np.linalg.norm(self.weight_decay * w))
         return gradient_norm <= tolerance * min(1.0, cancelling)
 
-    def hessian_product(self, V: Array, P: Array) -> Array:
-        """Return the Hessian at class probabilities ``P`` times ``V`` (p, m)."""
+    def hessian_product(self, V: Array, at: Prediction) -> Array:
+        """Return the Hessian at a prediction times ``V`` (p, m)."""
         U = self.X @ V
-        U = P * (1.0 - P) * U if P.shape[1] == 1 else P * (U - np.sum(P * U, axis=1, keepdims=True))
-        return self.X.T @ U + self.weight_decay * V
+        pull = at.P * U
+        others = np.sum(pull, axis=1, keepdims=True) - pull
+        product = self.X.T @ (at.Q * pull - at.P * others) + self.weight_decay * V
+        return np.asarray(product)
 
 
-def probabilities(Z: Array) -> Array:
-    """Return the class probabilities (n, m) of logits (n, m)."""
-    return np.asarray(expit(Z) if Z.shape[1] == 1 else softmax(Z, axis=1))
+class Prediction(NamedTuple):
+    """Class probabilities P and their complements Q = 1 - P, both (n, m), to relative accuracy.
+
+    Deep in the tails of separable data, 1 - P would lose every digit to rounding.
+    """
+
+    P: Array
+    Q: Array
+
+
+def predict(Z: Array) -> Prediction:
+    """Return the prediction of logits (n, m)."""
+    if Z.shape[1] == 1:
+        return Prediction(expit(Z), expit(-Z))
+    P = softmax(Z, axis=1)
+    Q = np.stack([np.delete(P, c, axis=1).sum(axis=1) for c in range(P.shape[1])], axis=1)
+    return Prediction(P, Q)
 
 
 class Factor(Protocol):
@@ -119,17 +136,17 @@ def _log_det(factor: Array) -> float:
 class PrimalFactor:
     """Cholesky factor of the (p m, p m) Hessian itself."""
 
-    def __init__(self, cost: RegularizedCost, P: Array) -> None:
-        X, m = cost.X, P.shape[1]
-        p = X.shape[1]
+    def __init__(self, cost: RegularizedCost, at: Prediction) -> None:
+        X, (P, Q) = cost.X, at
+        p, m = X.shape[1], P.shape[1]
         if m == 1:
-            Y = X * np.sqrt(P * (1.0 - P))
+            Y = X * np.sqrt(P * Q)
             H = Y.T @ Y
         else:
             blocks = np.empty((m, p, m, p))
             for c in range(m):
                 for d in range(c + 1):
-                    weight = P[:, c] * ((c == d) - P[:, d])
+                    weight = P[:, c] * (Q[:, c] if c == d else -P[:, d])
                     blocks[c, :, d, :] = blocks[d, :, c, :] = (X * weight[:, None]).T @ X
             H = blocks.reshape(m * p, m * p)
         H.flat[:: m * p + 1] += np.tile(cost.weight_decay[:, 0], m)
@@ -146,9 +163,9 @@ class PrimalFactor:
 class DualFactor:
     """Woodbury form over the n examples, for two classes: B = I + √W K √W / λ."""
 
-    def __init__(self, cost: RegularizedCost, K: Array, P: Array) -> None:
+    def __init__(self, cost: RegularizedCost, K: Array, at: Prediction) -> None:
         self._X, self._prior_precision = cost.X, cost.prior_precision
-        self._root = np.sqrt(P * (1.0 - P))
+        self._root = np.sqrt(at.P * at.Q)
         scale = self._root[:, 0] / np.sqrt(cost.prior_precision)
         B = np.multiply(K, scale)
         B *= scale[:, None]
@@ -166,9 +183,9 @@ class DualFactor:
 class SoftmaxDualFactor:
     """The same for K classes in K + 1 factorizations (Rasmussen & Williams 2006, Algorithm 3.3)."""
 
-    def __init__(self, cost: RegularizedCost, K: Array, P: Array) -> None:
+    def __init__(self, cost: RegularizedCost, K: Array, at: Prediction) -> None:
         self._X, self._prior_precision = cost.X, cost.prior_precision
-        n, m = P.shape
+        P, (n, m) = at.P, at.P.shape
         self._E = np.empty((m, n, n))
         self.log_det_ratio = 0.0
         for c in range(m):
@@ -203,11 +220,11 @@ class Factorizer:
         self.is_dual = bool(np.all(cost.penalized)) and dual < primal
         self._K = cost.X @ cost.X.T if self.is_dual else None
 
-    def __call__(self, cost: RegularizedCost, P: Array) -> Factor:
-        """Return the factorized Hessian of ``cost`` at class probabilities ``P``."""
+    def __call__(self, cost: RegularizedCost, at: Prediction) -> Factor:
+        """Return the factorized Hessian of ``cost`` at a prediction."""
         if self._K is None:
-            return PrimalFactor(cost, P)
-        return (DualFactor if self._binary else SoftmaxDualFactor)(cost, self._K, P)
+            return PrimalFactor(cost, at)
+        return (DualFactor if self._binary else SoftmaxDualFactor)(cost, self._K, at)
 
 
 @dataclass(frozen=True)
@@ -232,7 +249,7 @@ def map_path(
     for prior_precision in prior_precisions:
         cost = cost.at(prior_precision)
         w = _newton(cost, factorize, factor, w, tolerance, max_iterations)
-        factor = factorize(cost, probabilities(cost.X @ w))
+        factor = factorize(cost, predict(cost.X @ w))
         path.append(_estimate(cost, factor, w, tolerance))
     return path
 
@@ -261,20 +278,22 @@ def gradient_descent_path(
     path = []
     for i, prior_precision in enumerate(prior_precisions):
         cost, weights = cost.at(prior_precision), np.ascontiguousarray(w[:, :, i])
-        factor = factorize(cost, probabilities(cost.X @ weights))
+        factor = factorize(cost, predict(cost.X @ weights))
         path.append(_estimate(cost, factor, weights, tolerance))
     return path
 
 
 def _estimate(cost: RegularizedCost, factor: Factor, w: Array, tolerance: float) -> Estimate:
     Z = cost.X @ w
-    gradient_norm = float(np.linalg.norm(cost.gradient(w, Z)))
+    at = predict(Z)
+    gradient_norm = float(np.linalg.norm(cost.gradient(w, at)))
     return Estimate(
         weights=w,
         cost=cost.value(w, Z),
         log_det_ratio=factor.log_det_ratio,
         gradient_norm=gradient_norm,
-        converged=cost.is_minimal(w, gradient_norm, tolerance),
+        converged=cost.is_minimal(w, gradient_norm, tolerance)
+        or gradient_norm <= cost.gradient_rounding(w, at),
     )
 
 
@@ -286,29 +305,35 @@ def _newton(
     tolerance: float,
     max_iterations: int,
 ) -> Array:
-    """Return the weights where the gradient is small, or no step lowers the cost in float64."""
-    Z = cost.X @ w
+    """Return the weights where the gradient is small, or where float64 makes no more progress."""
+    stalls, least = 0, np.inf
     for _ in range(max_iterations):
-        gradient = cost.gradient(w, Z)
-        if cost.is_minimal(w, float(np.linalg.norm(gradient)), tolerance):
+        Z = cost.X @ w
+        at = predict(Z)
+        gradient = cost.gradient(w, at)
+        gradient_norm = float(np.linalg.norm(gradient))
+        if cost.is_minimal(w, gradient_norm, tolerance):
             break
-        P = probabilities(Z)
-        step = None if factor is None else _conjugate_gradients(cost, P, factor, -gradient)
+        if gradient_norm > 0.5 * least:
+            stalls += 1
+            if stalls == _PATIENCE or gradient_norm <= cost.gradient_rounding(w, at):
+                break
+        least = min(least, gradient_norm)
+        step = None if factor is None else _conjugate_gradients(cost, at, factor, -gradient)
         if step is None:
-            factor = factorize(cost, P)
-            step = _conjugate_gradients(cost, P, factor, -gradient)
+            factor = factorize(cost, at)
+            step = _conjugate_gradients(cost, at, factor, -gradient)
             if step is None:
                 step = -factor.solve(gradient)
         t = _step_length(cost, w, Z, gradient, step)
         if t == 0.0:
             break
         w = w + t * step
-        Z = cost.X @ w
     return w
 
 
 def _conjugate_gradients(
-    cost: RegularizedCost, P: Array, factor: Factor, rhs: Array
+    cost: RegularizedCost, at: Prediction, factor: Factor, rhs: Array
 ) -> Array | None:
     """Solve Hessian · x = rhs to a relative residual; None if the preconditioner is too stale."""
     x = np.zeros_like(rhs)
@@ -317,7 +342,7 @@ def _conjugate_gradients(
     rho = float(np.sum(residual * preconditioned))
     target = _CG_TOLERANCE * float(np.linalg.norm(rhs))
     for _ in range(_CG_LIMIT):
-        product = cost.hessian_product(direction, P)
+        product = cost.hessian_product(direction, at)
         curvature = float(np.sum(direction * product))
         if not (rho > 0.0 and curvature > 0.0):  # rounding in a stale preconditioner
             return None
