@@ -109,11 +109,14 @@ def strong_prior(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 def invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     d = data["rescaling"]
     reference = d.sel(scale=1.0)
-    slope = np.polyfit(np.log(d.scale), np.log(d.logistic_sharpness.mean("seed")), 1)[0]
+
+    def exponent_error(mean: xr.Dataset) -> float:
+        return abs(2.0 + float(np.polyfit(np.log(d.scale), np.log(mean.logistic_sharpness), 1)[0]))
+
     return [
         _largest(abs(d.logistic / reference.logistic - 1)),
         _largest(abs(d.relu / reference.relu - 1)),
-        Measured(abs(2.0 + float(slope)), 0.0),
+        _over_seeds(exponent_error, d),
     ]
 
 

@@ -99,6 +99,8 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
         datasets[name] = outcome
     if (seeds := min(dataset.sizes["seed"] for dataset in datasets.values())) > 1:
         entry["data"] += f", {seeds} seeds"
+    for date in sorted({d.attrs["recorded"] for d in datasets.values() if "recorded" in d.attrs}):
+        entry["data"] += f", recorded {date}"
     measured = [
         {
             "value": float(value),

@@ -107,7 +107,7 @@ def _recorded(need: Need) -> Outcome:
     found = ResultStore(RECORDED).load(need.study_name, _recorded_parameters(need))
     if found is None:
         return Unavailable("not recorded; give the folder of MNIST's IDX files with --data")
-    return found
+    return found.assign_attrs(recorded=found.attrs["created"][:10])
 
 
 def record(need: Need, store: ResultStore) -> Path:
