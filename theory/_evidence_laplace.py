@@ -127,7 +127,7 @@ def laplace_evidence(
     >>> bool(fit.converged), round(float(fit.log_evidence_ratio), 4)
     (True, -0.7577)
     """
-    X = data_array("X", X, ndim=2)
+    X, squares = data_array("X", X, ndim=2)
     classes, targets = _one_hot(y)
     if len(targets) != len(X):
         raise ValueError(f"X has {len(X)} rows but y has {len(targets)} entries")
@@ -140,7 +140,7 @@ def laplace_evidence(
             "penalize_bias=False needs two classes: the common shift of all "
             f"{len(classes)} biases would have a flat prior and no likelihood"
         )
-    _check_resolution(X, bias, float(np.min(precision)))
+    _check_resolution(squares + bias * len(X), float(np.min(precision)))
 
     # A flat prior on the bias needs the primal: cheapest in the row space of the features.
     features, row_space = _row_space(X) if unpenalized and X.shape[1] > len(X) else (X, None)
@@ -209,9 +209,9 @@ def _one_hot(y: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     return classes, np.eye(len(classes))[codes]
 
 
-def _check_resolution(X: Array, bias: bool, prior_precision: float) -> None:
+def _check_resolution(squares: float, prior_precision: float) -> None:
     """Refuse a precision that rounding in the Hessian would drown."""
-    curvature = (np.linalg.norm(X) ** 2 + bias * len(X)) / 4.0
+    curvature = squares / 4.0
     limit = 100.0 * float(np.finfo(float).eps) * curvature
     if prior_precision < limit:
         raise ValueError(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 from scipy.optimize import brentq
 
-from theory._validation import Array, design_and_targets, positive_array
+from theory._validation import Array, design_and_targets, positive_array, sum_of_squares
 
 _EPS = float(np.finfo(float).eps)
 
@@ -124,27 +125,77 @@ class Spectrum:
         return np.asarray(-0.5 * np.sum(np.log1p(self.eigenvalues / ratio[..., None]), axis=-1))
 
 
+class Eigenbasis:
+    """Eigenvalues of a symmetric matrix, and products with its eigenvectors V = Q Z.
+
+    LAPACK reduces the matrix to a tridiagonal one by reflections Q, whose eigenvectors are Z. The
+    few products needed here are cheaper than V itself, which numpy.linalg.eigh multiplies out.
+    """
+
+    def __init__(self, A: Array) -> None:
+        """Take ``A`` (k, k), which may be overwritten."""
+        lwork, _ = lapack.dsytrd_lwork(len(A), lower=1)
+        packed, diagonal, off_diagonal, self._scales, _ = lapack.dsytrd(
+            A.T, lower=1, lwork=int(lwork), overwrite_a=1
+        )
+        self._reflectors = np.asfortranarray(packed[1:, :-1])
+        if len(A) == 1:
+            off_diagonal = np.zeros(1)  # never read, but the wrapper wants one
+        self.eigenvalues, self._Z, info = lapack.dstevd(diagonal, off_diagonal)
+        if info != 0:
+            raise np.linalg.LinAlgError("the eigenvalues of the Gram matrix did not converge")
+
+    def project(self, v: Array) -> Array:
+        """Return Vᵀv for a vector (k,)."""
+        return np.asarray(self._Z.T @ self._reflect(v[:, None], "T")[:, 0])
+
+    def expand(self, c: Array) -> Array:
+        """Return V c for coefficients (..., k)."""
+        vectors = (c @ self._Z.T).reshape(-1, len(self._Z))
+        return self._reflect(vectors.T, "N").T.reshape(c.shape)
+
+    def _reflect(self, columns: Array, transpose: str) -> Array:
+        """Return Q or its transpose times columns (k, m); Q leaves the first row alone."""
+        reflected = np.array(columns, order="F")
+        if len(reflected) > 1:
+            reflected[1:], _, _ = lapack.dormqr(
+                "L",
+                transpose,
+                self._reflectors,
+                self._scales,
+                reflected[1:],
+                lwork=64 * reflected.shape[1],
+            )
+        return reflected
+
+
 def _gram_spectrum(X: Array, y: Array) -> Spectrum:
     n, d = X.shape
     if n <= d:
-        eigenvalues, U = np.linalg.eigh(X @ X.T)
-        u = U.T @ y
-        nothing = np.zeros(n)
+        basis = Eigenbasis(X @ X.T)
+        u = basis.project(y)
         return Spectrum(
-            np.maximum(eigenvalues, 0.0), u**2, nothing, 0.0, lambda c: ((c * u) @ U.T) @ X
+            eigenvalues=np.maximum(basis.eigenvalues, 0.0),
+            projections=u**2,
+            moments=np.zeros(n),
+            remainder=0.0,
+            to_weights=lambda c: basis.expand(c * u) @ X,
         )
-    eigenvalues, V = np.linalg.eigh(X.T @ X)
-    eigenvalues = np.maximum(eigenvalues, 0.0)
-    b = V.T @ (X.T @ y)
+    basis = Eigenbasis(X.T @ X)
+    eigenvalues = np.maximum(basis.eigenvalues, 0.0)
+    b = basis.project(X.T @ y)
     large = eigenvalues > 1e-8 * eigenvalues[-1]
     fitted = np.divide(b, eigenvalues, out=np.zeros(d), where=large)
-    remainder = y - X @ (V @ fitted)
+    total = sum_of_squares(y)
+    remainder = total - float(b @ fitted)
+    if remainder < 1e-3 * total:  # too small for a difference; the residual costs a pass over X
+        remainder = sum_of_squares(y - X @ basis.expand(fitted))
     return Spectrum(
-        eigenvalues,
+        eigenvalues=eigenvalues,
         projections=b * fitted,
         moments=np.where(large, 0.0, b**2),
-        remainder=float(remainder @ remainder),
-        to_weights=lambda c: (c * b) @ V.T,
+        remainder=remainder,
+        to_weights=lambda c: basis.expand(c * b),
     )
 
 
@@ -152,19 +203,27 @@ def _singular_spectrum(X: Array, y: Array) -> Spectrum:
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     s[s <= max(X.shape) * _EPS * s[0]] = 0.0  # rounding of a rank-deficient design
     u = U.T @ y
-    remainder = y - U @ u
     return Spectrum(
-        s * s, u**2, np.zeros_like(s), float(remainder @ remainder), lambda c: (c * s * u) @ Vt
+        eigenvalues=s * s,
+        projections=u**2,
+        moments=np.zeros_like(s),
+        remainder=sum_of_squares(y - U @ u),
+        to_weights=lambda c: (c * s * u) @ Vt,
     )
 
 
-def _resolved_ratios(X: Array) -> tuple[float, float]:
-    """Return the smallest λ/α that the Gram matrix and the singular values resolve."""
-    largest = np.linalg.norm(X) ** 2  # bounds the largest eigenvalue from above, for one pass
-    if largest == 0.0:
+def _resolved_ratios(shape: tuple[int, int], squares: float) -> tuple[float, float]:
+    """Return the smallest λ/α that the Gram matrix and the singular values surely resolve."""
+    if squares == 0.0:  # else it bounds the largest eigenvalue from above
         raise ValueError("X is zero everywhere")
-    rounding = min(X.shape) * _EPS / _LOG_DET_ERROR
-    return float(rounding * largest), float(rounding**2 * largest)
+    rounding = min(shape) * _EPS / _LOG_DET_ERROR
+    return rounding * squares, rounding**2 * squares
+
+
+def _is_resolved(spectrum: Spectrum, ratio: float) -> bool:
+    """Return whether rounding of a Gram matrix's eigenvalues moves the log determinant little."""
+    e = spectrum.eigenvalues
+    return bool(len(e) * _EPS * e[-1] * np.sum(1.0 / (e + ratio)) <= _LOG_DET_ERROR)
 
 
 def _evaluate(
@@ -230,7 +289,7 @@ def linear_evidence(
     >>> round(float(exact.log_evidence), 6)
     -2.378606
     """
-    X, y = design_and_targets(X, y)
+    X, squares, y = design_and_targets(X, y)
     prior = positive_array("prior_precision", prior_precision)
     noise = positive_array("noise_precision", noise_precision)
     try:
@@ -239,14 +298,16 @@ def linear_evidence(
         raise ValueError(
             f"prior_precision {prior.shape} and noise_precision {noise.shape} do not broadcast"
         ) from None
-    gram_limit, singular_limit = _resolved_ratios(X)
+    _, singular_limit = _resolved_ratios(X.shape, squares)
     if ratio < singular_limit:
         raise ValueError(
             f"prior_precision / noise_precision = {ratio:.3g} is too small for float64 beside the "
-            f"design's sum of squares {np.linalg.norm(X) ** 2:.3g}; the smallest that can be "
+            f"design's sum of squares {squares:.3g}; the smallest that can be "
             f"resolved is {singular_limit:.3g}"
         )
-    spectrum = (_gram_spectrum if ratio >= gram_limit else _singular_spectrum)(X, y)
+    spectrum = _gram_spectrum(X, y)
+    if not _is_resolved(spectrum, ratio):
+        spectrum = _singular_spectrum(X, y)
     return _evaluate(spectrum, len(y), prior, noise)
 
 
@@ -291,11 +352,11 @@ def maximize_linear_evidence(X: ArrayLike, y: ArrayLike) -> LinearEvidenceMaximu
     >>> best.converged, round(float(best.evidence.noise_precision) ** -0.5, 1)
     (True, 0.5)
     """
-    X, y = design_and_targets(X, y)
+    X, squares, y = design_and_targets(X, y)
     if not np.any(y):
         raise ValueError("y is zero everywhere: its evidence grows without bound")
-    gram_limit, singular_limit = _resolved_ratios(X)
-    highest = 1e8 * float(np.linalg.norm(X) ** 2)
+    gram_limit, singular_limit = _resolved_ratios(X.shape, squares)
+    highest = 1e8 * squares
     spectrum, lowest = _gram_spectrum(X, y), gram_limit
     ratio, iterations = _best_ratio(spectrum, len(y), lowest, highest)
     if ratio == lowest:

@@ -10,6 +10,32 @@ Array = NDArray[np.float64]
 
 def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Array:
     """Return ``value`` as a float64 array, or raise ValueError naming the argument."""
+    array = _float_array(name, value, ndim)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} has NaN or infinite values")
+    return array
+
+
+def data_array(name: str, value: ArrayLike, *, ndim: int) -> tuple[Array, float]:
+    """Return ``value`` as a finite float64 array and its sum of squares, which float64 must hold.
+
+    The sum tells in one pass over a large array that every entry is an ordinary number.
+    """
+    array = _float_array(name, value, ndim)
+    squares = sum_of_squares(array)
+    if not (1e-280 < squares < 1e280 or not np.any(array)):
+        size = float(np.max(np.abs(finite_array(name, array))))
+        raise ValueError(f"{name} is of size {size:g}: its square is beyond float64's range")
+    return array, squares
+
+
+def sum_of_squares(array: Array) -> float:
+    """Return the sum of squares; it overflows to infinity without a warning."""
+    flat = array.ravel(order="K")
+    return float(flat @ flat)
+
+
+def _float_array(name: str, value: ArrayLike, ndim: int | None) -> Array:
     try:
         if np.iscomplexobj(value):
             raise TypeError("it is complex")
@@ -20,17 +46,6 @@ def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Arr
         raise ValueError(f"{name} must have {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} has NaN or infinite values")
-    return array
-
-
-def data_array(name: str, value: ArrayLike, *, ndim: int) -> Array:
-    """Return ``value`` as a finite float64 array whose sums of squares float64 can hold."""
-    array = finite_array(name, value, ndim=ndim)
-    largest = float(np.max(np.abs(array)))
-    if largest > 1e140 or 0.0 < largest < 1e-140:
-        raise ValueError(f"{name} is of size {largest:g}: its square is beyond float64's range")
     return array
 
 
@@ -49,10 +64,10 @@ def positive_integer(name: str, value: int, *, minimum: int = 1) -> int:
     return int(value)
 
 
-def design_and_targets(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """Return a design (n, d) and one target per row (n,), both finite, or raise ValueError."""
-    design = data_array("X", X, ndim=2)
-    targets = data_array("y", y, ndim=1)
+def design_and_targets(X: ArrayLike, y: ArrayLike) -> tuple[Array, float, Array]:
+    """Return a design (n, d), its sum of squares and targets (n,), or raise ValueError."""
+    design, squares = data_array("X", X, ndim=2)
+    targets, _ = data_array("y", y, ndim=1)
     if len(design) != len(targets):
         raise ValueError(f"X has {len(design)} rows but y has {len(targets)} entries")
-    return design, targets
+    return design, squares, targets
