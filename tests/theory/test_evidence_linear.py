@@ -283,8 +283,9 @@ def assert_stationary(X, y, best):
 def test_stationary_where_converged_and_never_beaten(data):
     X, y = data
     best = maximize_linear_evidence(X, y)
-    if best.converged:
-        assert_stationary(X, y, best)
+    if not best.converged:  # at the edge of what is resolved there are no neighbours to compare
+        return
+    assert_stationary(X, y, best)
     at = best.evidence
     around = linear_evidence(
         X,
@@ -292,8 +293,7 @@ def test_stationary_where_converged_and_never_beaten(data):
         prior_precision=at.prior_precision * np.logspace(-0.5, 2, 11)[:, None],
         noise_precision=at.noise_precision * np.logspace(-2, 0.5, 11),
     )
-    if best.converged:
-        assert np.max(around.log_evidence) <= at.log_evidence + 1e-9
+    assert np.max(around.log_evidence) <= at.log_evidence + 1e-9
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
