@@ -112,7 +112,11 @@ def _workers(cluster: str | None) -> Iterator[None]:
         raise ValueError("--cluster needs dask: pip install 'wide-minima[cluster]'") from None
     import joblib
 
-    with Client(cluster), joblib.parallel_config(backend="dask"):
+    # Not dask's default client: xarray would take a distributed lock for every file we write.
+    with (
+        Client(cluster, set_as_default=False) as client,
+        joblib.parallel_config(backend="dask", client=client),
+    ):
         yield
 
 

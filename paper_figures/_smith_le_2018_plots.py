@@ -25,6 +25,12 @@ _TITLES = {
 _LAMBDA = "prior precision λ (summed cost)"
 
 
+def _title(name: str, data: xr.Dataset) -> str:
+    """Return which data a panel shows; files that are not MNIST's are named by their checksum."""
+    dataset = data.attrs.get("dataset", "mnist")
+    return _TITLES[name] if dataset == "mnist" else _TITLES[name].replace("MNIST", dataset)
+
+
 def _band(axes: Axes, data: xr.DataArray, color: str, label: str, **style: Any) -> None:
     """Draw the mean over seeds and, as a band, the middle two thirds of the seeds."""
     axes.plot(data.prior_precision, data.mean("seed"), color=color, label=label, **style)
@@ -50,7 +56,7 @@ def accuracy(data: Mapping[str, xr.Dataset]) -> Figure:
             _band(axes, curves.train_accuracy, BLUE, "training")
             _band(axes, curves.test_accuracy, RED, "test", linestyle="--")
             axes.axhline(0.5, color=GRAY, linewidth=0.8)
-            axes.set(xscale="log", ylim=(0.35, 1.04), title=f"{_TITLES[name]}: {kind} labels")
+            axes.set(xscale="log", ylim=(0.35, 1.04), title=f"{_title(name, d)}: {kind} labels")
         row[0].set_ylabel("accuracy")
         row[0].legend(loc="upper right")
     for axes in grid[-1]:
@@ -68,7 +74,7 @@ def evidence(data: Mapping[str, xr.Dataset]) -> Figure:
             _band(entropy, curves.train_cross_entropy, BLUE, "training")
             _band(entropy, curves.test_cross_entropy, RED, "test", linestyle="--")
             entropy.axhline(LN2, color=GRAY, linewidth=0.8)
-            entropy.set(xscale="log", yscale="log", title=f"{_TITLES[name]}: {kind} labels")
+            entropy.set(xscale="log", yscale="log", title=f"{_title(name, d)}: {kind} labels")
             entropy.set_ylim(bottom=1e-4)
             _band(ratio, curves.log_evidence_ratio, GREEN, "E")
             ratio.axhline(0.0, color=GRAY, linewidth=0.8)
@@ -98,7 +104,7 @@ def tracking(data: Mapping[str, xr.Dataset]) -> Figure:
         by_evidence, by_test = int(x.argmin("prior_precision")), int(y.argmin("prior_precision"))
         axes.plot(x[by_evidence], y[by_evidence], "s", mfc="none", mec=RED, ms=10)
         axes.plot(x[by_test], y[by_test], "o", mfc="none", mec=BLUE, ms=14)
-        axes.set(yscale="log", xlabel="log evidence ratio E (nats)", title=_TITLES[name])
+        axes.set(yscale="log", xlabel="log evidence ratio E (nats)", title=_title(name, d))
         axes.margins(0.12)
     grid[0, 0].set_ylabel("test cross-entropy (nats)")
     drawing.colorbar(points, ax=grid[0, -1], label="log₁₀ λ")
@@ -197,7 +203,7 @@ def stopped(data: Mapping[str, xr.Dataset]) -> Figure:
         stopped = data[f"{name}_stopped"].sel(labels="true").log_evidence_ratio
         _band(axes, stopped, PURPLE, "after 1,000 steps", linestyle="--")
         axes.axhline(0.0, color=GRAY, linewidth=0.8)
-        axes.set(xscale="log", xlabel=_LAMBDA, title=f"{_TITLES[name]}: true labels")
+        axes.set(xscale="log", xlabel=_LAMBDA, title=f"{_title(name, data[name])}: true labels")
     grid[0, 0].set_ylabel("log evidence ratio E (nats)")
     grid[0, 0].legend(loc="upper right")
     drawing.suptitle(

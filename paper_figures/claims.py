@@ -101,10 +101,12 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
         entry["data"] += f", {seeds} seeds"
     for date in sorted({d.attrs["recorded"] for d in datasets.values() if "recorded" in d.attrs}):
         entry["data"] += f", recorded {date}"
+    for name in {d.attrs.get("dataset", "mnist") for d in datasets.values()} - {"mnist"}:
+        entry["data"] = entry["data"].replace("MNIST", name)
     measured = [
         {
-            "value": float(value),
-            "uncertainty": None if math.isnan(uncertainty) else float(uncertainty),
+            "value": _number(value),
+            "uncertainty": _number(uncertainty),
             "criterion": str(criterion),
             "met": criterion.is_met(value),
         }
@@ -116,6 +118,11 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
     principal = {key: measured[0][key] for key in ("value", "uncertainty")}
     verdict: Verdict = check.success if is_met else "not reproduced"
     return entry | unmeasured | principal | {"verdict": verdict, "measured": measured}
+
+
+def _number(value: float) -> float | None:
+    """Return the value for JSON, which has no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
 def ledger(claims: Sequence[Claim], outcomes: Mapping[Need, Outcome]) -> list[dict[str, Any]]:
@@ -160,6 +167,8 @@ def _tally(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _describe(item: Mapping[str, Any]) -> str:
-    error = item["uncertainty"]
-    value = f"{item['value']:.4g} ± {'?' if error is None else format(error, '.2g')}"
-    return f"{value:24} {'meets' if item['met'] else 'FAILS'}  {item['criterion']}"
+    value, error = (
+        "?" if item[key] is None else format(item[key], digits)
+        for key, digits in (("value", ".4g"), ("uncertainty", ".2g"))
+    )
+    return f"{f'{value} ± {error}':24} {'meets' if item['met'] else 'FAILS'}  {item['criterion']}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 import xarray as xr
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from store import datasets
@@ -134,6 +135,8 @@ def _stacked(need: Need, store: ResultStore) -> xr.Dataset:
     )
     stacked.attrs["wall_seconds"] = sum(cell.attrs["wall_seconds"] for cell in present)
     stacked.attrs["created"] = present[-1].attrs["created"]
+    if need.is_external:
+        stacked.attrs["dataset"] = need.parameters["dataset"]
     return stacked
 
 
@@ -161,5 +164,6 @@ def _run(
 ) -> tuple[Need, dict[str, Any], xr.Dataset, float]:
     start = time.perf_counter()
     location = {"data_dir": data_dir} if need.is_external else {}
-    dataset = need.study(**parameters, **location)
+    with threadpool_limits(1):  # the cores are busy with cells, and the bits stay the same
+        dataset = need.study(**parameters, **location)
     return need, parameters, dataset, time.perf_counter() - start

@@ -174,11 +174,18 @@ def _transition(
 def mean_log_likelihoods(
     rng: np.random.Generator, posterior: TemperedPosterior, burn_in: int, samples: int
 ) -> Array:
-    """Return one chain's mean log likelihood at each temperature (T,)."""
+    """Return one chain's mean log likelihood at each temperature (T,), given in increasing order.
+
+    The chain starts where sampling is exact, in the nearly normal posterior at the first of them,
+    and takes its whitened position along: a start at each mode would bias short runs.
+    """
     T, P = posterior.modes.shape
     means = np.zeros(T)
+    u, shifts = np.empty(P), np.empty(len(posterior.signs))
+    for j in range(P):
+        u[j] = rng.standard_normal()
     for t in range(T):
-        u, shifts = np.zeros(P), np.zeros(len(posterior.signs))
+        _set_shifts(u, posterior.transposed_designs[t], shifts)
         for sample in range(burn_in + samples):
             _transition(rng, u, shifts, posterior, t)
             if sample >= burn_in:

@@ -25,6 +25,7 @@ from scipy.stats import multivariate_normal
 
 from sims import _evidence_sampling as sampling
 from store import datasets
+from theory._validation import class_labels, data_array, positive_integer
 from theory.evidence import (
     LaplaceEvidence,
     laplace_evidence,
@@ -83,7 +84,7 @@ def thermodynamic_integration(
     samples : int, default 60
         Samples of a chain at a temperature, after a fifth as many that are thrown away.
     rng : None, int, SeedSequence or Generator
-        Source of one stream a chain.
+        Source of one stream a chain; spawning them advances a SeedSequence or Generator.
 
     Returns
     -------
@@ -109,9 +110,9 @@ def thermodynamic_integration(
     -1.9
     """
     X, signs = _two_classes(X, y)
-    _check_counts(temperatures=temperatures, samples=samples)
-    if chains < 2:
-        raise ValueError(f"chains must be at least 2 for an error bar, got {chains}")
+    temperatures = positive_integer("temperatures", temperatures)
+    samples = positive_integer("samples", samples)
+    chains = positive_integer("chains", chains, minimum=2)
     nodes, weights = np.polynomial.legendre.leggauss(temperatures)
     s = 0.5 * (nodes + 1.0)  # β = s⁵, dβ = 5 s⁴ ds
     posterior = sampling.tempered_posterior(X, signs, prior_precision, s**5)
@@ -151,7 +152,7 @@ def annealed_importance_sampling(
     particles : int, default 64
         Independent runs, at least 2.
     rng : None, int, SeedSequence or Generator
-        Source of one stream a particle.
+        Source of one stream a particle; spawning them advances a SeedSequence or Generator.
 
     Returns
     -------
@@ -177,9 +178,8 @@ def annealed_importance_sampling(
     -1.9
     """
     X, signs = _two_classes(X, y)
-    _check_counts(temperatures=temperatures)
-    if particles < 2:
-        raise ValueError(f"particles must be at least 2 for an error bar, got {particles}")
+    temperatures = positive_integer("temperatures", temperatures)
+    particles = positive_integer("particles", particles, minimum=2)
     ladder = (np.arange(1, temperatures + 1) / temperatures) ** 5
     posterior = sampling.tempered_posterior(X, signs, prior_precision, ladder)
     log_weights = np.array(
@@ -195,22 +195,13 @@ def annealed_importance_sampling(
 
 def _two_classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return the design with its column of ones, and labels as signs."""
-    design, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
-    if design.ndim != 2 or labels.shape != design.shape[:1]:
-        raise ValueError(
-            f"X must be (n, d) and y (n,), got shapes {design.shape} and {labels.shape}"
-        )
-    classes = np.unique(labels)
+    design, _ = data_array("X", X, ndim=2)
+    classes, codes = class_labels("y", y)
+    if len(codes) != len(design):
+        raise ValueError(f"X has {len(design)} rows but y has {len(codes)} entries")
     if len(classes) != 2:
         raise ValueError(f"y must hold two classes, got {len(classes)}")
-    design = np.column_stack([design, np.ones(len(design))])
-    return design, np.where(labels == classes[1], 1.0, -1.0)
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+    return np.column_stack([design, np.ones(len(design))]), np.where(codes == 1, 1.0, -1.0)
 
 
 def linear_memorization(
@@ -344,8 +335,7 @@ def _balanced_split(
     for name, size in (("train_size", train_size), ("test_size", test_size)):
         if size < 2 or size % 2:
             raise ValueError(f"{name} must be a positive even number, got {size}")
-    first, last = classes
-    if first == last:
+    if len(classes) != 2 or classes[0] == classes[1]:
         raise ValueError(f"classes must be two different digits, got {classes!r}")
     half, needed = train_size // 2, (train_size + test_size) // 2
     train, test = [], []
@@ -467,7 +457,16 @@ def laplace_quadrature(
     -------
     xarray.Dataset
         ``error`` (train_size), Laplace minus exact, nats.
+
+    Raises
+    ------
+    ValueError
+        If a train size is not an integer of at least 2, or there is none.
     """
+    for n in train_sizes:
+        positive_integer("every train size", n, minimum=2)
+    if not train_sizes:
+        raise ValueError("train_sizes is empty")
     rng = np.random.default_rng(seed)
     size = max(train_sizes)
     while True:  # one class alone is no classification problem
@@ -548,11 +547,11 @@ def gaussian_evidence(
         function_space.append(multivariate_normal.logpdf(y, np.zeros(train_size), covariance))
     return xr.Dataset(
         {
-            name: ("prior_precision", np.asarray(values), {"units": "nat"})
-            for name, values in (
-                ("laplace", laplace),
-                ("exact", exact.log_evidence),
-                ("function_space", function_space),
+            name: ("prior_precision", np.asarray(values), {"long_name": long_name, "units": "nat"})
+            for name, values, long_name in (
+                ("laplace", laplace, "log evidence by equation 9"),
+                ("exact", exact.log_evidence, "log evidence by one factorization"),
+                ("function_space", function_space, "log density of the targets"),
             )
         },
         coords={"prior_precision": list(prior_precisions)},
@@ -590,7 +589,7 @@ def rescaling(
     -------
     xarray.Dataset
         Over ``scale``: ``logistic`` and ``relu`` log evidence (nats) and the largest eigenvalue of
-        the Hessian of each cost, ``logistic_sharpness`` and ``relu_sharpness``.
+        the Hessian of each data term, ``logistic_sharpness`` and ``relu_sharpness``.
     """
     rng = np.random.default_rng(seed)
     images = _load(dataset, data_dir)
@@ -617,11 +616,16 @@ def rescaling(
             relu_evidence,
             np.linalg.eigvalsh(relu_hessian)[-1],
         )
-    names = ("logistic", "logistic_sharpness", "relu", "relu_sharpness")
+    names = (
+        ("logistic", "log evidence of logistic regression", "nat"),
+        ("logistic_sharpness", "largest Hessian eigenvalue of its data term", "nat"),
+        ("relu", "log evidence of the ReLU network", "nat"),
+        ("relu_sharpness", "largest Hessian eigenvalue of its data term", "nat"),
+    )
     return xr.Dataset(
         {
-            name: ("scale", values[:, k], {"units": "nat" if k % 2 == 0 else "1"})
-            for k, name in enumerate(names)
+            name: ("scale", values[:, k], {"long_name": long_name, "units": units})
+            for k, (name, long_name, units) in enumerate(names)
         },
         coords={"scale": list(scales)},
     )
@@ -681,7 +685,11 @@ def nonlinear_coordinates(
             values[1, i, j] = _log_integral(U, edge * 1e3 if i else 40.0)
     return xr.Dataset(
         {
-            name: (("coordinate", "prior_precision"), values[k], {"units": "nat"})
+            name: (
+                ("coordinate", "prior_precision"),
+                values[k],
+                {"long_name": f"log evidence, {name}", "units": "nat"},
+            )
             for k, name in enumerate(("laplace", "exact"))
         },
         coords={"coordinate": ["w", "sinh w"], "prior_precision": list(prior_precisions)},

@@ -8,6 +8,7 @@ a process killed in between leaves an empty file that signac refuses from then o
 process can read a half-written one.
 """
 
+import contextlib
 import functools
 import io
 import json
@@ -15,6 +16,7 @@ import math
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -161,9 +163,7 @@ class ResultStore:
         body = _encode(_complete(dataset, identity, wall_seconds))
         path = self._path(identity)
         self._init_signac()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state_point = path.with_name(signac.job.Job.FN_STATE_POINT)
-        write_atomically(state_point, json.dumps(identity).encode())
+        _make_cell(path.parent, identity)
         write_atomically(path, body + _seal(body))
         return path
 
@@ -192,6 +192,23 @@ class ResultStore:
                 content = Path(project.path, config).read_bytes()
             (self.directory / config).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.directory / config, content)
+
+
+def _make_cell(folder: Path, identity: dict[str, Any]) -> None:
+    """Make a cell's folder, with its state point in it from the first moment.
+
+    signac takes a folder without a state point for a damaged job. So the folder is made under a
+    name that signac passes over and then renamed, which fails if another process was faster.
+    """
+    if (folder / signac.job.Job.FN_STATE_POINT).is_file():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
+        cell = Path(temporary, folder.name)
+        cell.mkdir()
+        write_atomically(cell / signac.job.Job.FN_STATE_POINT, json.dumps(identity).encode())
+        with contextlib.suppress(OSError):
+            cell.rename(folder)
 
 
 def provenance() -> dict[str, str]:

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from theory._evidence_logistic import RegularizedCost, gradient_descent_path, map_path
 from theory._validation import (
     Array,
+    class_labels,
     data_array,
-    finite_array,
     positive_array,
     positive_integer,
 )
@@ -128,9 +128,11 @@ def laplace_evidence(
     (True, -0.7577)
     """
     X, squares = data_array("X", X, ndim=2)
-    classes, targets = _one_hot(y)
-    if len(targets) != len(X):
-        raise ValueError(f"X has {len(X)} rows but y has {len(targets)} entries")
+    classes, codes = class_labels("y", y)
+    if len(codes) != len(X):
+        raise ValueError(f"X has {len(X)} rows but y has {len(codes)} entries")
+    binary = len(classes) == 2
+    targets = codes[:, None].astype(np.float64) if binary else np.eye(len(classes))[codes]
     precision = positive_array("prior_precision", prior_precision)
     tolerance = float(positive_array("tolerance", tolerance))
     max_iterations = positive_integer("max_iterations", max_iterations)
@@ -154,7 +156,7 @@ def laplace_evidence(
     if steps is None:
         path = map_path(cost, descending, tolerance=tolerance, max_iterations=max_iterations)
     else:
-        curvature = np.linalg.norm(design, 2) ** 2 / (4.0 if len(classes) == 2 else 2.0)
+        curvature = np.linalg.norm(design, 2) ** 2 / (4.0 if binary else 2.0)
         path = gradient_descent_path(
             cost,
             descending,
@@ -177,7 +179,7 @@ def laplace_evidence(
     weights = [point.weights for point in path]
     if row_space is not None:
         weights = [np.concatenate([row_space @ w[:-1], w[-1:]]) for w in weights]
-    if len(classes) == 2:
+    if binary:
         weights = [w[:, 0] for w in weights]
     return LaplaceEvidence(
         log_evidence=occam - total,
@@ -190,23 +192,6 @@ def laplace_evidence(
         prior_precision=precision[()],
         classes=classes,
     )
-
-
-def _one_hot(y: ArrayLike) -> tuple[NDArray[np.int64], Array]:
-    """Return the sorted classes and targets (n, 1) for two of them, (n, K) for more."""
-    labels = np.asarray(y)
-    if labels.dtype.kind not in "biu":
-        labels = finite_array("y", y, ndim=1)
-        if np.any(labels != np.floor(labels)) or np.max(np.abs(labels)) > 2.0**53:
-            raise ValueError("y must hold integer class labels")
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"y must have 1 dimensions, one label per row, got shape {labels.shape}")
-    classes, codes = np.unique(labels.astype(np.int64), return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least two classes, got only {classes[0]}")
-    if len(classes) == 2:
-        return classes, codes[:, None].astype(np.float64)
-    return classes, np.eye(len(classes))[codes]
 
 
 def _check_resolution(squares: float, prior_precision: float) -> None:

@@ -71,3 +71,20 @@ def design_and_targets(X: ArrayLike, y: ArrayLike) -> tuple[Array, float, Array]
     if len(design) != len(targets):
         raise ValueError(f"X has {len(design)} rows but y has {len(targets)} entries")
     return design, squares, targets
+
+
+def class_labels(name: str, y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the sorted classes (K,), K ≥ 2, and the position of each label among them (n,)."""
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "biu":
+        labels = finite_array(name, y, ndim=1)
+        if np.any(labels != np.floor(labels)) or np.max(np.abs(labels)) > 2.0**53:
+            raise ValueError(f"{name} must hold integer class labels")
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(
+            f"{name} must have 1 dimensions, one label per row, got shape {labels.shape}"
+        )
+    classes, codes = np.unique(labels.astype(np.int64), return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"{name} must hold at least two classes, got only {classes[0]}")
+    return classes, codes

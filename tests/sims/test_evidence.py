@@ -98,10 +98,9 @@ POINTS = (
     ("unbalanced", 0.01),
     ("unbalanced", 0.001),
 )
-REPLICATES = 60
+REPLICATES = 48
 
 
-@functools.cache
 def estimates(sampler, case, prior_precision):
     """Values and error bars of independent runs, each with the default effort."""
     X, y = CASES[case]
@@ -135,40 +134,6 @@ def test_the_exact_evidence_by_adaptive_quadrature(case, prior_precision):
     )
 
 
-# n = 60 replicates: differences of 0.002 (λ = 100) to 0.08 nats (λ = 0.001) are detected.
-
-
-@pytest.mark.parametrize(("case", "prior_precision"), POINTS)
-def test_thermodynamic_integration_gives_the_log_evidence(case, prior_precision):
-    values, _, _ = estimates(thermodynamic_integration, case, prior_precision)
-    exact = exact_log_evidence(case, prior_precision)
-    assert_mean(values, exact, ALPHA)
-    for wrong in (exact - 0.1, exact + 0.1):
-        with pytest.raises(AssertionError, match="detectable"):
-            assert_mean(values, wrong, ALPHA)
-
-
-@pytest.mark.parametrize(("case", "prior_precision"), POINTS)
-def test_annealed_importance_sampling_is_unbiased(case, prior_precision):
-    values, _, _ = estimates(annealed_importance_sampling, case, prior_precision)
-    ratios = np.exp(values - exact_log_evidence(case, prior_precision))
-    assert_mean(ratios, 1.0, ALPHA)
-    for wrong in (np.exp(-0.15), np.exp(0.15)):
-        with pytest.raises(AssertionError, match="detectable"):
-            assert_mean(ratios, wrong, ALPHA)
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_samplers_tell_laplace_from_the_truth(sampler):
-    case, prior_precision = "separable", 0.01
-    X, y = CASES[case]
-    design = np.column_stack([X, np.ones(12)])
-    _, laplace = naive_laplace(design, 2.0 * y - 1.0, prior_precision)
-    assert laplace < exact_log_evidence(case, prior_precision) - 0.15
-    with pytest.raises(AssertionError, match="detectable"):
-        assert_mean(estimates(sampler, case, prior_precision)[0], laplace, ALPHA)
-
-
 def assert_honest(values, errors, n):
     """The estimates' own variance over the mean square of their error bars is an F variable."""
     ratio = np.var(values, ddof=1) / np.mean(errors**2)
@@ -177,14 +142,40 @@ def assert_honest(values, errors, n):
     assert low <= ratio <= high, f"variance ratio {ratio:.3g} outside [{low:.3g}, {high:.3g}]"
 
 
+# n = 48 replicates: differences of 0.003 (λ = 100) to 0.09 nats (λ = 0.001) are detected by
+# thermodynamic integration, and 0.005 to 0.14 by annealed importance sampling.
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("case", "prior_precision"), POINTS)
-def test_error_bars_are_honest(sampler, case, prior_precision):
+def test_the_samplers_give_the_evidence_with_honest_error_bars(sampler, case, prior_precision):
     values, errors, n = estimates(sampler, case, prior_precision)
+    exact = exact_log_evidence(case, prior_precision)
+    if sampler is annealed_importance_sampling:  # unbiased in the evidence, not in its log
+
+        def assert_evidence(expected):
+            assert_mean(np.exp(values - exact), np.exp(expected - exact), ALPHA)
+    else:
+
+        def assert_evidence(expected):
+            assert_mean(values, expected, ALPHA)
+
+    assert_evidence(exact)
     assert_honest(values, errors, n)
-    for wrong in (2.0, 0.5):
+
+    wrong_theories = [exact - 0.15, exact + 0.15]
+    if (case, prior_precision) == ("separable", 0.01):
+        X, y = CASES[case]
+        design = np.column_stack([X, np.ones(12)])
+        _, laplace = naive_laplace(design, 2.0 * y - 1.0, prior_precision)
+        assert laplace < exact - 0.15
+        wrong_theories.append(laplace)
+    for wrong in wrong_theories:
+        with pytest.raises(AssertionError, match="detectable"):
+            assert_evidence(wrong)
+    for factor in (3.0, 1 / 3):
         with pytest.raises(AssertionError, match="variance ratio"):
-            assert_honest(values, wrong * errors, n)
+            assert_honest(values, factor * errors, n)
 
 
 def test_the_samplers_agree_with_importance_sampling_on_ten_weights():
@@ -254,15 +245,17 @@ def test_labels_may_be_any_two_integers_and_their_order_tells_the_class():
 @pytest.mark.parametrize(
     ("X", "y", "options", "message"),
     [
-        ([0.0, 1.0], [0, 1], {}, r"X must be \(n, d\) and y \(n,\)"),
-        ([[0.0], [1.0]], [0, 1, 1], {}, r"got shapes \(2, 1\) and \(3,\)"),
-        ([[0.0], [1.0]], [1, 1], {}, "y must hold two classes, got 1"),
+        ([0.0, 1.0], [0, 1], {}, "X must have 2 dimensions"),
+        ([[0.0], [1.0]], [0, 1, 1], {}, "X has 2 rows but y has 3 entries"),
+        ([[0.0], [1.0]], [1, 1], {}, "y must hold at least two classes, got only 1"),
         ([[0.0], [1.0], [2.0]], [0, 1, 2], {}, "y must hold two classes, got 3"),
         ([[0.0], [np.nan]], [0, 1], {}, "X"),
         ([[0.0], [1.0]], [0, 1], {"prior_precision": 0.0}, "prior_precision"),
         ([[0.0], [1.0]], [0, 1], {"prior_precision": -1.0}, "prior_precision"),
         ([[0.0], [1.0]], [0, 1], {"prior_precision": np.nan}, "prior_precision"),
-        ([[0.0], [1.0]], [0, 1], {"temperatures": 0}, "temperatures must be at least 1, got 0"),
+        ([[0.0], [1.0]], [0.5, 1.5], {}, "y must hold integer class labels"),
+        ([[0.0], [1.0]], [0, 1], {"temperatures": 0}, "temperatures .* at least 1, got 0"),
+        ([[0.0], [1.0]], [0, 1], {"temperatures": 2.5}, "temperatures must be an integer"),
     ],
 )
 def test_what_is_no_two_class_problem_is_refused(sampler, X, y, options, message):
@@ -272,11 +265,11 @@ def test_what_is_no_two_class_problem_is_refused(sampler, X, y, options, message
 
 def test_counts_that_give_no_error_bar_are_refused():
     X, y = CASES["overlapping"]
-    with pytest.raises(ValueError, match="chains must be at least 2 for an error bar, got 1"):
+    with pytest.raises(ValueError, match="chains must be an integer of at least 2, got 1"):
         thermodynamic_integration(X, y, prior_precision=1.0, chains=1)
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="samples must be an integer of at least 1, got 0"):
         thermodynamic_integration(X, y, prior_precision=1.0, samples=0)
-    with pytest.raises(ValueError, match="particles must be at least 2 for an error bar, got 1"):
+    with pytest.raises(ValueError, match="particles must be an integer of at least 2, got 1"):
         annealed_importance_sampling(X, y, prior_precision=1.0, particles=1)
 
 
@@ -300,12 +293,18 @@ def tempered_gradient(w, X, signs, prior_precision, beta):
     return beta * X.T @ (signs * expit(-signs * (X @ w))) - prior_precision * w
 
 
-def naive_transition(rng, w, X, signs, prior_precision, beta):
-    """One Hamiltonian trajectory in the weights, with the Hessian at the mode as mass matrix."""
+def naive_whitening(X, signs, prior_precision, beta):
+    """The mode, and the Cholesky factor of the Hessian there."""
     mode, _ = naive_laplace(X, signs, prior_precision / beta)
     p = expit(X @ mode)
-    hessian = beta * (X.T * (p * (1 - p))) @ X + prior_precision * np.eye(len(w))
-    L = np.linalg.cholesky(hessian)
+    hessian = beta * (X.T * (p * (1 - p))) @ X + prior_precision * np.eye(X.shape[1])
+    return mode, np.linalg.cholesky(hessian)
+
+
+def naive_transition(rng, w, X, signs, prior_precision, beta):
+    """One Hamiltonian trajectory in the weights, with the Hessian at the mode as mass matrix."""
+    _, L = naive_whitening(X, signs, prior_precision, beta)
+    hessian = L @ L.T
     arguments = X, signs, prior_precision, beta
     whitened = rng.standard_normal(len(w))
     momentum, place, h = L @ whitened, w.copy(), sampling.STEP_SIZE
@@ -324,13 +323,16 @@ def test_mean_log_likelihoods_against_a_naive_twin():
     X, signs, prior_precision, posterior = small_posterior()
     compiled = sampling.mean_log_likelihoods(np.random.default_rng(4), posterior, 3, 10)
     rng, means = np.random.default_rng(4), []
+    u = rng.standard_normal(3)
     for beta in posterior.inverse_temperatures:
-        w, _ = naive_laplace(X, signs, prior_precision / beta)
+        mode, L = naive_whitening(X, signs, prior_precision, beta)
+        w = mode + np.linalg.solve(L.T, u)
         visited = []
         for _ in range(13):
             w = naive_transition(rng, w, X, signs, prior_precision, beta)
             visited.append(-np.sum(np.logaddexp(0.0, -signs * (X @ w))))
         means.append(np.mean(visited[3:]))
+        u = L.T @ (w - mode)
     np.testing.assert_allclose(compiled, means, rtol=1e-7)
 
 
@@ -670,7 +672,7 @@ def test_what_cannot_be_drawn_is_refused(changes, message):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte in .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte in .*absent"):
         memorize(dataset="mnist", data_dir=str(tmp_path / "absent"))
 
 
@@ -828,3 +830,9 @@ def test_nonlinear_coordinates_by_high_precision():
         assert float(result.laplace.sel(coordinate=name)) == pytest.approx(float(laplace), abs=1e-6)
     gap = result.laplace.sel(coordinate="w") - result.laplace.sel(coordinate="sinh w")
     assert abs(float(gap)) > 1e-3
+
+
+@pytest.mark.parametrize("train_sizes", [[], [1, 5], [2.5]])
+def test_quadrature_refuses_sets_that_cannot_hold_two_classes(train_sizes):
+    with pytest.raises(ValueError, match=r"train.size"):
+        evidence.laplace_quadrature(train_sizes=train_sizes, prior_precision=1.0, seed=0)

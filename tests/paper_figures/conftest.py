@@ -1,0 +1,87 @@
+"""What several files share: one quick run of all results, and data sets in MNIST's format."""
+
+import contextlib
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from paper_figures import registry
+from paper_figures.__main__ import main
+from paper_figures.results import Options, obtain
+from store.results import ResultStore
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_blas_thread():
+    """With more, small products wait for cores that the other workers hold."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_recorded(tmp_path_factory):
+    """What is recorded grows with the package; the tests begin with nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("paper_figures.results.RECORDED", tmp_path_factory.mktemp("recorded"))
+        yield
+
+
+@dataclass(frozen=True)
+class QuickRun:
+    """A finished `claims --json --quick`."""
+
+    out: Path
+    rows: list[dict[str, Any]]
+    outcomes: dict[Any, Any]
+
+
+@pytest.fixture(scope="session")
+def quick_run(tmp_path_factory, worker_id):
+    """One run for all workers: the first that comes does it, the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    out, ledger, claimed = shared / "quick", shared / "ledger.json", shared / "quick_run"
+    try:
+        claimed.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 300
+        while not ledger.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+    else:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            status = main(["claims", "--json", "--quick", "--jobs", "1", "--out", str(out)])
+        assert status == 0
+        (shared / "part").write_text(printed.getvalue())
+        (shared / "part").rename(ledger)
+    owners = [*registry.figures(), *(c for claim in registry.claims() for c in claim.checks)]
+    needs = {need for owner in owners for need in owner.needs.values()}
+    options = Options(ResultStore(out / "results"), quick=True, jobs=1)
+    return QuickRun(out, json.loads(ledger.read_text()), obtain(needs, options))
+
+
+def idx(array):
+    header = bytes([0, 0, 0x08, array.ndim])
+    return header + np.array(array.shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    """Forty 2 x 2 images of two classes, in four files named as MNIST's."""
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix, size in (("train", 30), ("t10k", 10)):
+        labels = np.arange(size) % 2
+        images = rng.integers(0, 200, (size, 2, 2)) + 55 * labels[:, None, None]
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return folder
