@@ -107,7 +107,7 @@ def thermodynamic_integration(
     >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1]
     >>> estimate = thermodynamic_integration(X, y, prior_precision=1.0, rng=0)
     >>> round(estimate.log_evidence, 1)
-    -1.9
+    -2.0
     """
     X, signs = _two_classes(X, y)
     temperatures = positive_integer("temperatures", temperatures)
@@ -175,7 +175,7 @@ def annealed_importance_sampling(
     >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1]
     >>> estimate = annealed_importance_sampling(X, y, prior_precision=1.0, rng=0)
     >>> round(estimate.log_evidence, 1)
-    -1.9
+    -2.0
     """
     X, signs = _two_classes(X, y)
     temperatures = positive_integer("temperatures", temperatures)
