@@ -188,7 +188,7 @@ def _gram_spectrum(X: Array, y: Array) -> Spectrum:
     fitted = np.divide(b, eigenvalues, out=np.zeros(d), where=large)
     total = sum_of_squares(y)
     remainder = total - float(b @ fitted)
-    if remainder < 1e-3 * total:  # too small for a difference; the residual costs a pass over X
+    if remainder < 1e-5 * total:  # too small for a difference; the residual costs a pass over X
         remainder = sum_of_squares(y - X @ basis.expand(fitted))
     return Spectrum(
         eigenvalues=eigenvalues,
