@@ -169,7 +169,7 @@ class Eigenbasis:
         return reflected
 
 
-def _gram_spectrum(X: Array, y: Array) -> Spectrum:
+def _gram_spectrum(X: Array, y: Array, moments: Array) -> Spectrum:
     n, d = X.shape
     if n <= d:
         basis = Eigenbasis(X @ X.T)
@@ -183,7 +183,7 @@ def _gram_spectrum(X: Array, y: Array) -> Spectrum:
         )
     basis = Eigenbasis(X.T @ X)
     eigenvalues = np.maximum(basis.eigenvalues, 0.0)
-    b = basis.project(X.T @ y)
+    b = basis.project(moments)
     large = eigenvalues > 1e-8 * eigenvalues[-1]
     fitted = np.divide(b, eigenvalues, out=np.zeros(d), where=large)
     total = sum_of_squares(y)
@@ -289,7 +289,7 @@ def linear_evidence(
     >>> round(float(exact.log_evidence), 6)
     -2.378606
     """
-    X, squares, y = design_and_targets(X, y)
+    X, y, squares, moments = design_and_targets(X, y)
     prior = positive_array("prior_precision", prior_precision)
     noise = positive_array("noise_precision", noise_precision)
     try:
@@ -305,7 +305,7 @@ def linear_evidence(
             f"design's sum of squares {squares:.3g}; the smallest that can be "
             f"resolved is {singular_limit:.3g}"
         )
-    spectrum = _gram_spectrum(X, y)
+    spectrum = _gram_spectrum(X, y, moments)
     if not _is_resolved(spectrum, ratio):
         spectrum = _singular_spectrum(X, y)
     return _evaluate(spectrum, len(y), prior, noise)
@@ -352,12 +352,12 @@ def maximize_linear_evidence(X: ArrayLike, y: ArrayLike) -> LinearEvidenceMaximu
     >>> best.converged, round(float(best.evidence.noise_precision) ** -0.5, 1)
     (True, 0.5)
     """
-    X, squares, y = design_and_targets(X, y)
+    X, y, squares, moments = design_and_targets(X, y)
     if not np.any(y):
         raise ValueError("y is zero everywhere: its evidence grows without bound")
     gram_limit, singular_limit = _resolved_ratios(X.shape, squares)
     highest = 1e8 * squares
-    spectrum, lowest = _gram_spectrum(X, y), gram_limit
+    spectrum, lowest = _gram_spectrum(X, y, moments), gram_limit
     ratio, iterations = _best_ratio(spectrum, len(y), lowest, highest)
     if ratio == lowest:
         spectrum, lowest = _singular_spectrum(X, y), singular_limit

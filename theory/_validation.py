@@ -17,15 +17,10 @@ def finite_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Arr
 
 
 def data_array(name: str, value: ArrayLike, *, ndim: int) -> tuple[Array, float]:
-    """Return ``value`` as a finite float64 array and its sum of squares, which float64 must hold.
-
-    The sum tells in one pass over a large array that every entry is an ordinary number.
-    """
+    """Return ``value`` as a finite float64 array and its sum of squares, which must be one too."""
     array = _float_array(name, value, ndim)
     squares = sum_of_squares(array)
-    if not (1e-280 < squares < 1e280 or not np.any(array)):
-        size = float(np.max(np.abs(finite_array(name, array))))
-        raise ValueError(f"{name} is of size {size:g}: its square is beyond float64's range")
+    _check_scale(name, array, squares)
     return array, squares
 
 
@@ -33,6 +28,13 @@ def sum_of_squares(array: Array) -> float:
     """Return the sum of squares; it overflows to infinity without a warning."""
     flat = array.ravel(order="K")
     return float(flat @ flat)
+
+
+def _check_scale(name: str, array: Array, squares: float) -> None:
+    """Tell from the sum of squares that every entry is an ordinary number, or what is wrong."""
+    if not (1e-280 < squares < 1e280 or not np.any(array)):
+        size = float(np.max(np.abs(finite_array(name, array))))
+        raise ValueError(f"{name} is of size {size:g}: its square is beyond float64's range")
 
 
 def _float_array(name: str, value: ArrayLike, ndim: int | None) -> Array:
@@ -64,13 +66,26 @@ def positive_integer(name: str, value: int, *, minimum: int = 1) -> int:
     return int(value)
 
 
-def design_and_targets(X: ArrayLike, y: ArrayLike) -> tuple[Array, float, Array]:
-    """Return a design (n, d), its sum of squares and targets (n,), or raise ValueError."""
-    design, squares = data_array("X", X, ndim=2)
+def design_and_targets(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array, float, Array]:
+    """Return a design (n, d), targets (n,), the design's sum of squares and Xᵀy; or ValueError.
+
+    The last two take one pass over a large design together: a block that the first has brought
+    into the cache costs the second next to nothing.
+    """
+    design = _float_array("X", X, 2)
     targets, _ = data_array("y", y, ndim=1)
-    if len(design) != len(targets):
-        raise ValueError(f"X has {len(design)} rows but y has {len(targets)} entries")
-    return design, squares, targets
+    n, d = design.shape
+    if n != len(targets):
+        raise ValueError(f"X has {n} rows but y has {len(targets)} entries")
+    squares, moments = 0.0, np.zeros(d)
+    rows = max(1, 2**17 // d)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n, rows):
+            block = design[start : start + rows]
+            squares += sum_of_squares(block)
+            moments += targets[start : start + rows] @ block
+    _check_scale("X", design, squares)
+    return design, targets, squares, moments
 
 
 def class_labels(name: str, y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
