@@ -17,6 +17,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
+nb_render_markdown_format = "myst"  # tables and math in generated Markdown
 
 autosummary_generate = True
 autodoc_typehints = "none"
