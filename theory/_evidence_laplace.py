@@ -98,7 +98,7 @@ def laplace_evidence(
     tolerance : float, default 1e-8
         Gradient norm to reach, absolute and relative to the norm of :math:`\lambda\omega_0`. The
         second counts at weak regularization of separable data: there the absolute one alone
-        misplaces the evidence by tens of nats.
+        is met before the optimum, and misplaces the evidence by nats.
     max_iterations : int, default 200
         Newton iterations for each prior precision.
 
