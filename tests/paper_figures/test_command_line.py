@@ -45,28 +45,22 @@ def spawn(*arguments, **options):
 # --- help, list and mistakes --------------------------------------------------------------------
 
 
-def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
+def test_help_imports_nothing_heavy(tmp_path):
     code = """
-import resource, sys
+import sys
 before = set(sys.modules)
 from paper_figures.__main__ import main
 try:
     main(["--help"])
 except SystemExit as stopped:
     status = stopped.code
-usage = resource.getrusage(resource.RUSAGE_SELF)
 heavy = {"numpy", "scipy", "numba", "matplotlib", "xarray", "dask", "joblib", "sklearn", "tqdm"}
-print(status, usage.ru_utime + usage.ru_stime, sorted(heavy & set(sys.modules) - before))
+print(status, sorted(heavy & set(sys.modules) - before))
 """
-    if sys.platform == "win32":
-        pytest.skip("needs resource usage")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    status, seconds, heavy = done.stdout.splitlines()[-1].split(" ", 2)
-    assert status == "0"
-    assert float(seconds) < 1.0
-    assert heavy == "[]"
+    assert done.stdout.splitlines()[-1] == "0 []"
     for option in ("--quick", "--data", "--out", "--format", "--json", "--recompute", "--cluster"):
         assert option in done.stdout
     assert not list(tmp_path.iterdir())
