@@ -14,18 +14,22 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal
 
-from sims import _evidence_sampling as sampling
+from sims._evidence_sampling import (
+    LogEvidenceEstimate,
+    annealed_importance_sampling,
+    thermodynamic_integration,
+)
 from store import datasets
-from theory._validation import class_labels, data_array, positive_integer
+from theory._validation import positive_integer
 from theory.evidence import (
     LaplaceEvidence,
     laplace_evidence,
@@ -36,172 +40,24 @@ from theory.evidence import (
 )
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator | np.random.SeedSequence | int | None
+
+__all__ = [
+    "LABELS",
+    "LogEvidenceEstimate",
+    "annealed_importance_sampling",
+    "gaussian_evidence",
+    "laplace_accuracy",
+    "laplace_quadrature",
+    "linear_memorization",
+    "nonlinear_coordinates",
+    "rescaling",
+    "thermodynamic_integration",
+]
 
 # Random labels leave the task without a rule; true ones are the images' own.
 LABELS = ("random", "true")
 
 _load = functools.lru_cache(maxsize=1)(datasets.load)
-
-
-class LogEvidenceEstimate(NamedTuple):
-    """A Monte-Carlo estimate: log evidence and standard error in nats, and independent runs n."""
-
-    log_evidence: float
-    standard_error: float
-    n: int
-
-
-def thermodynamic_integration(
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    prior_precision: float,
-    temperatures: int = 24,
-    chains: int = 16,
-    samples: int = 60,
-    rng: Rng = None,
-) -> LogEvidenceEstimate:
-    r"""Log evidence of logistic regression by thermodynamic integration.
-
-    :math:`\ln Z = \int_0^1 \langle\ln p(y \mid w)\rangle_\beta\,d\beta` under prior times
-    likelihood to the power :math:`\beta`, with Gauss-Legendre nodes in :math:`\beta^{1/5}`, where
-    the integrand is smooth. Every chain visits every temperature, so the chains' own integrals are
-    independent and their spread is the error bar.
-
-    Parameters
-    ----------
-    X : array_like (n, d)
-        Features; a column of ones is appended, and penalized like the rest.
-    y : array_like (n,)
-        Integer labels of two classes.
-    prior_precision : float
-        :math:`\lambda` of the summed cost, positive.
-    temperatures : int, default 24
-        Quadrature nodes.
-    chains : int, default 16
-        Independent chains, at least 2.
-    samples : int, default 60
-        Samples of a chain at a temperature, after a fifth as many that are thrown away.
-    rng : None, int, SeedSequence or Generator
-        Source of one stream a chain; spawning them advances a SeedSequence or Generator.
-
-    Returns
-    -------
-    LogEvidenceEstimate
-        In nats; n is the number of chains.
-
-    Raises
-    ------
-    ValueError
-        If shapes or values are not those of a two-class problem (as for
-        :func:`theory.evidence.laplace_evidence`) or a count is too small.
-
-    References
-    ----------
-    Gelman & Meng, "Simulating normalizing constants", Statistical Science 13 (1998).
-
-    Examples
-    --------
-    >>> from sims.evidence import thermodynamic_integration
-    >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1]
-    >>> estimate = thermodynamic_integration(X, y, prior_precision=1.0, rng=0)
-    >>> round(estimate.log_evidence, 1)
-    -2.0
-    """
-    X, signs = _two_classes(X, y)
-    temperatures = positive_integer("temperatures", temperatures)
-    samples = positive_integer("samples", samples)
-    chains = positive_integer("chains", chains, minimum=2)
-    nodes, weights = np.polynomial.legendre.leggauss(temperatures)
-    s = 0.5 * (nodes + 1.0)  # β = s⁵, dβ = 5 s⁴ ds
-    posterior = sampling.tempered_posterior(X, signs, prior_precision, s**5)
-    integrals = np.empty(chains)
-    for chain, stream in enumerate(np.random.default_rng(rng).spawn(chains)):
-        means = sampling.mean_log_likelihoods(stream, posterior, samples // 5, samples)
-        integrals[chain] = np.sum(0.5 * weights * 5.0 * s**4 * means)
-    error = float(np.std(integrals, ddof=1) / np.sqrt(chains))
-    return LogEvidenceEstimate(float(np.mean(integrals)), error, chains)
-
-
-def annealed_importance_sampling(
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    prior_precision: float,
-    temperatures: int = 128,
-    particles: int = 64,
-    rng: Rng = None,
-) -> LogEvidenceEstimate:
-    r"""Log evidence of logistic regression by annealed importance sampling.
-
-    Particles drawn from the prior are moved by one Hamiltonian transition at each
-    :math:`\beta_t = (t/T)^5`; the mean of their importance weights is an unbiased estimate of the
-    evidence, so its log is a stochastic lower bound.
-
-    Parameters
-    ----------
-    X : array_like (n, d)
-        Features; a column of ones is appended, and penalized like the rest.
-    y : array_like (n,)
-        Integer labels of two classes.
-    prior_precision : float
-        :math:`\lambda` of the summed cost, positive.
-    temperatures : int, default 128
-        T, the rungs of the ladder.
-    particles : int, default 64
-        Independent runs, at least 2.
-    rng : None, int, SeedSequence or Generator
-        Source of one stream a particle; spawning them advances a SeedSequence or Generator.
-
-    Returns
-    -------
-    LogEvidenceEstimate
-        In nats, with the delta method's error; n is the number of particles.
-
-    Raises
-    ------
-    ValueError
-        If shapes or values are not those of a two-class problem (as for
-        :func:`theory.evidence.laplace_evidence`) or a count is too small.
-
-    References
-    ----------
-    Neal, "Annealed importance sampling", Statistics and Computing 11 (2001).
-
-    Examples
-    --------
-    >>> from sims.evidence import annealed_importance_sampling
-    >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1]
-    >>> estimate = annealed_importance_sampling(X, y, prior_precision=1.0, rng=0)
-    >>> round(estimate.log_evidence, 1)
-    -2.0
-    """
-    X, signs = _two_classes(X, y)
-    temperatures = positive_integer("temperatures", temperatures)
-    particles = positive_integer("particles", particles, minimum=2)
-    ladder = (np.arange(1, temperatures + 1) / temperatures) ** 5
-    posterior = sampling.tempered_posterior(X, signs, prior_precision, ladder)
-    log_weights = np.array(
-        [
-            sampling.annealed_log_weight(stream, posterior, X, prior_precision)
-            for stream in np.random.default_rng(rng).spawn(particles)
-        ]
-    )
-    weights = np.exp(log_weights - log_weights.max())
-    error = float(np.std(weights, ddof=1) / np.mean(weights) / np.sqrt(particles))
-    return LogEvidenceEstimate(float(logsumexp(log_weights) - np.log(particles)), error, particles)
-
-
-def _two_classes(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """Return the design with its column of ones, and labels as signs."""
-    design, _ = data_array("X", X, ndim=2)
-    classes, codes = class_labels("y", y)
-    if len(codes) != len(design):
-        raise ValueError(f"X has {len(design)} rows but y has {len(codes)} entries")
-    if len(classes) != 2:
-        raise ValueError(f"y must hold two classes, got {len(classes)}")
-    return np.column_stack([design, np.ones(len(design))]), np.where(codes == 1, 1.0, -1.0)
 
 
 def linear_memorization(
