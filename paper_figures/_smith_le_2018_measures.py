@@ -80,16 +80,20 @@ def _steps_to_edge(data: xr.Dataset) -> float:
 
 
 def identity_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return the errors of equation 9 against the exact evidence and a normal density, nats."""
     d = data["gaussian"]
     routes = [abs(d.laplace - d.exact), abs(d.laplace - d.function_space)]
     return [_largest(route) for route in routes]
 
 
 def quadrature_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return the error of Laplace against quadrature for two weights, at N = 20 and 100, nats."""
     return [_mean(abs(data["quadrature"].error.sel(train_size=n))) for n in (20, 100)]
 
 
 def error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
+    """Return the error of Laplace against thermodynamic integration at the worst λ ≥ 0.1, nats."""
+
     def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         d = _labels(data["truth"], kind)
         d = d.sel(prior_precision=d.prior_precision >= 0.1)
@@ -102,11 +106,13 @@ def error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[
 
 
 def strong_prior(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return |E| at the strongest prior, for random and for true labels, nats."""
     d = data["memorization"]
     return [_mean(abs(_at(_labels(d, kind).log_evidence_ratio, 1e6))) for kind in LABELS]
 
 
 def invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return relative changes of two log evidences under rescaling, and how sharpness scales."""
     d = data["rescaling"]
     reference = d.sel(scale=1.0)
 
@@ -121,21 +127,26 @@ def invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 
 
 def coordinates(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return least change of Laplace's and largest of the exact log evidence, nats."""
     d = data["coordinates"].isel(seed=0)
     change = abs(d.sel(coordinate="sinh w") - d.sel(coordinate="w"))
     return [Measured(float(change.laplace.min()), 0.0), Measured(float(change.exact.max()), 0.0)]
 
 
 def memorizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return training and test accuracy of random labels at the weakest λ."""
     d = _labels(data["memorization"], "random")
     return [_mean(_weakest(d.train_accuracy)), _mean(_weakest(d.test_accuracy))]
 
 
 def generalizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return test accuracy of true labels at the weakest λ."""
     return [_mean(_weakest(_labels(data["memorization"], "true").test_accuracy))]
 
 
 def overconfident(at: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
+    """Return test cross-entropy at one λ, and its distance from ln 2 at λ ≥ 1e5 (random labels)."""
+
     def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         d = _labels(data["memorization"], "random").test_cross_entropy
         strong = d.sel(prior_precision=d.prior_precision >= 0.99e5)
@@ -145,6 +156,8 @@ def overconfident(at: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measur
 
 
 def never_supported(bound: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
+    """Return share of seeds with E above a bound at every λ, and E at 1e-5 (random labels)."""
+
     def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         ratio = _labels(data["memorization"], "random").log_evidence_ratio
         return [_fraction(ratio.min("prior_precision") > bound), _mean(_at(ratio, 1e-5))]
@@ -153,6 +166,7 @@ def never_supported(bound: float) -> Callable[[Mapping[str, xr.Dataset]], list[M
 
 
 def supported(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return least E, its distance from the grid's edge, and two limits at 1e6 (true labels)."""
     d = _labels(data["memorization"], "true")
     return [
         _over_seeds(lambda mean: float(mean.log_evidence_ratio.min()), d),
@@ -163,30 +177,36 @@ def supported(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 
 
 def same_minimum(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return decades between the minima of E and of the test cross-entropy, and the regret."""
     d = _labels(data["memorization"], "true")
     return [_over_seeds(_log10_ratio_of_minima, d), _over_seeds(_regret, d)]
 
 
 def regret_alone(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return the second of :func:`same_minimum`."""
     return same_minimum(data)[1:]
 
 
 def correlated(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return Spearman correlation of E and test cross-entropy, for true and for random labels."""
     d = data["memorization"]
     d = d.sel(prior_precision=d.prior_precision >= 0.99e-5)
     return [_over_seeds(_spearman, _labels(d, kind)) for kind in ("true", "random")]
 
 
 def highest_evidence_ratio(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return the largest E at the optimum, nats (true labels)."""
     d = _labels(data["memorization"], "true")
     return [_over_seeds(lambda mean: float(mean.log_evidence_ratio.max()), d)]
 
 
 def stopped_early(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return the least E over λ ≤ 1e-3, nats (true labels, stopped descent)."""
     d = _labels(data["stopped"], "true")
     weak = d.sel(prior_precision=d.prior_precision <= 1.01e-3)
     return [_over_seeds(lambda mean: float(mean.log_evidence_ratio.min()), weak)]
 
 
 def stopped_at_weakest(data: Mapping[str, xr.Dataset]) -> list[Measured]:
+    """Return E at the weakest λ, nats (true labels, stopped descent)."""
     return [_mean(_weakest(_labels(data["stopped"], "true").log_evidence_ratio))]

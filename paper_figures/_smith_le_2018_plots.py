@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from paper_figures._smith_le_2018_measures import LN2
 from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
 from sims.evidence import LABELS
-
-LN2 = float(np.log(2.0))
 
 _TITLES = {
     "digits": "digits 0/1, N = 60, P = 65",

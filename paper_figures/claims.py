@@ -22,7 +22,10 @@ Verdict = Literal["reproduced", "not reproduced", "corrected", "not run here"]
 
 
 class Measured(NamedTuple):
-    """A value and its standard error: 0 where nothing is random, NaN where one seed hides it."""
+    """A value and its standard error: 0 where nothing is random, NaN where one seed hides it.
+
+    A largest value carries the standard deviation of the seeds' own largest instead.
+    """
 
     value: float
     uncertainty: float
@@ -101,6 +104,7 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
         entry["data"] += f", {seeds} seeds"
     for date in sorted({d.attrs["recorded"] for d in datasets.values() if "recorded" in d.attrs}):
         entry["data"] += f", recorded {date}"
+    # Only results of external files name their data set; it may not be the one the check is about.
     for name in {d.attrs.get("dataset", "mnist") for d in datasets.values()} - {"mnist"}:
         entry["data"] = entry["data"].replace("MNIST", name)
     measured = [

@@ -110,7 +110,9 @@ def linear_memorization(
     """
     rng = np.random.default_rng(seed)
     images = _load(dataset, data_dir)
-    train, test = _balanced_split(images.labels, classes, train_size, test_size, rng)
+    train, test = _balanced_draws(
+        images.labels, classes, rng, train_size=train_size, test_size=test_size
+    )
     features = images.features()
     X_train, X_test = features[train], features[test]
     shuffled = {
@@ -180,32 +182,26 @@ def _measurements(
     }
 
 
-def _balanced_split(
-    labels: NDArray[np.int64],
-    classes: Sequence[int],
-    train_size: int,
-    test_size: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return disjoint balanced row numbers for training and test."""
-    for name, size in (("train_size", train_size), ("test_size", test_size)):
+def _balanced_draws(
+    labels: NDArray[np.int64], classes: Sequence[int], rng: np.random.Generator, **sizes: int
+) -> list[NDArray[np.int64]]:
+    """Return disjoint row numbers with as many of each class, one array for each named size."""
+    for name, size in sizes.items():
         if size < 2 or size % 2:
             raise ValueError(f"{name} must be a positive even number, got {size}")
     if len(classes) != 2 or classes[0] == classes[1]:
         raise ValueError(f"classes must be two different digits, got {classes!r}")
-    half, needed = train_size // 2, (train_size + test_size) // 2
-    train, test = [], []
+    ends = np.cumsum([size // 2 for size in sizes.values()])
+    parts = []
     for digit in classes:
         rows = np.flatnonzero(labels == digit)
-        if len(rows) < needed:
+        if len(rows) < ends[-1]:
             raise ValueError(
-                f"train_size + test_size needs {needed} images of class {digit}; "
+                f"{' + '.join(sizes)} needs {ends[-1]} images of class {digit}; "
                 f"the data set has {len(rows)}"
             )
-        rows = rng.permutation(rows)[:needed]
-        train.append(rows[:half])
-        test.append(rows[half:])
-    return np.concatenate(train), np.concatenate(test)
+        parts.append(np.split(rng.permutation(rows), ends)[:-1])
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
 def laplace_accuracy(
@@ -247,7 +243,7 @@ def laplace_accuracy(
     """
     rng = np.random.default_rng(seed)
     images = _load(dataset, data_dir)
-    train, _ = _balanced_split(images.labels, classes, train_size, 2, rng)
+    (train,) = _balanced_draws(images.labels, classes, rng, train_size=train_size)
     X, y = images.features()[train], images.labels[train]
     shuffled = {"random": rng.permutation(y), "true": y}
     names = (
@@ -449,7 +445,7 @@ def rescaling(
     """
     rng = np.random.default_rng(seed)
     images = _load(dataset, data_dir)
-    train, _ = _balanced_split(images.labels, classes, train_size, 2, rng)
+    (train,) = _balanced_draws(images.labels, classes, rng, train_size=train_size)
     X, y = images.features()[train], images.labels[train]
     design = np.column_stack([X, np.ones(len(X))])
     inputs, targets = rng.standard_normal((12, 5)), rng.standard_normal(12)

@@ -138,9 +138,9 @@ def _lanczos(matvec: Callable[[Array], Any], v: Array, steps: int) -> tuple[Arra
             w -= basis[: k + 1].T @ (basis[: k + 1] @ w)
         off_diagonal[k] = np.linalg.norm(w)
         if k + 1 == steps or off_diagonal[k] <= 1e-13 * scale:
-            return diagonal[: k + 1], off_diagonal[:k]
+            break
         basis[k + 1] = w / off_diagonal[k]
-    raise AssertionError("unreachable: the last step returns")
+    return diagonal[: k + 1], off_diagonal[:k]
 
 
 def _quadrature(diagonal: Array, off_diagonal: Array, shifts: Array) -> Array:

@@ -136,6 +136,8 @@ def laplace_evidence(
     precision = positive_array("prior_precision", prior_precision)
     tolerance = float(positive_array("tolerance", tolerance))
     max_iterations = positive_integer("max_iterations", max_iterations)
+    if steps is not None:
+        steps = positive_integer("steps", steps)
     unpenalized = bias and not penalize_bias
     if unpenalized and len(classes) > 2:
         raise ValueError(
@@ -161,7 +163,7 @@ def laplace_evidence(
             cost,
             descending,
             1.0 / (curvature + descending),
-            steps=positive_integer("steps", steps),
+            steps=steps,
             tolerance=tolerance,
         )
 

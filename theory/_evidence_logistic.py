@@ -249,7 +249,7 @@ def map_path(
     """Return the minimizer for each prior precision, given in decreasing order, warm-started."""
     factorize = Factorizer(cost)
     w = np.zeros((cost.X.shape[1], cost.T.shape[1]))
-    factor = None
+    factor: Factor | None = None
     path = []
     for prior_precision in prior_precisions:
         if factor is not None:  # start along the path's tangent in ln λ
@@ -257,8 +257,8 @@ def map_path(
             w = w + decrease * factor.solve(cost.weight_decay * w)
         cost = cost.at(prior_precision)
         w = _newton(cost, factorize, factor, w, tolerance, max_iterations)
-        factor = factorize(cost, predict(cost.X @ w))
-        path.append(_estimate(cost, factor, w, tolerance))
+        factor, estimate = _evaluate(cost, factorize, w, tolerance)
+        path.append(estimate)
     return path
 
 
@@ -283,19 +283,21 @@ def gradient_descent_path(
         residual = (P - cost.T[:, :, None]).reshape(n, m * L)
         w -= decay * w + learning_rates * (cost.X.T @ residual).reshape(p, m, L)
     factorize = Factorizer(cost)
-    path = []
-    for i, prior_precision in enumerate(prior_precisions):
-        cost, weights = cost.at(prior_precision), np.ascontiguousarray(w[:, :, i])
-        factor = factorize(cost, predict(cost.X @ weights))
-        path.append(_estimate(cost, factor, weights, tolerance))
-    return path
+    return [
+        _evaluate(cost.at(precision), factorize, np.ascontiguousarray(w[:, :, i]), tolerance)[1]
+        for i, precision in enumerate(prior_precisions)
+    ]
 
 
-def _estimate(cost: RegularizedCost, factor: Factor, w: Array, tolerance: float) -> Estimate:
+def _evaluate(
+    cost: RegularizedCost, factorize: Factorizer, w: Array, tolerance: float
+) -> tuple[Factor, Estimate]:
+    """Return the factorized Hessian at given weights, a minimum or not, and the estimate there."""
     Z = cost.X @ w
     at = predict(Z)
+    factor = factorize(cost, at)
     gradient_norm = float(np.linalg.norm(cost.gradient(w, at)))
-    return Estimate(
+    return factor, Estimate(
         weights=w,
         cost=cost.value(w, Z),
         log_det_ratio=factor.log_det_ratio,
