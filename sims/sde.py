@@ -1,0 +1,564 @@
+r"""Stochastic differential equations :math:`dX = a(X)\,dt + b(X)\,dW`, many paths at once.
+
+Drift and diffusion are functions that Numba can compile, a user's own or those of
+:func:`langevin` over a landscape. Paths advance in blocks of :data:`sims.streams.LANES`, one path a
+lane, so that the vector unit works on them together; each path has its own stream, so that the
+result has the same bits for any number of threads.
+
+==================  ============  ==========  ==================================================
+scheme              noise         weak order  increments
+==================  ============  ==========  ==================================================
+``euler-maruyama``  ``normal``    1           √h times a standard normal
+``euler-maruyama``  ``discrete``  1           ±√h; five times as fast
+``platen``          ``normal``    2           √h times a standard normal
+``platen``          ``discrete``  2           -√(3h), 0, √(3h) with probabilities 1/6, 2/3, 1/6
+==================  ============  ==========  ==================================================
+
+Discrete increments give the same averages to the weak order, but paths unlike those of the
+equation: times of first passage want normal ones. Quadratic landscapes need no steps at all: see
+:func:`ornstein_uhlenbeck`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import expm
+
+from sims import streams
+from sims.streams import LANES, Rng, jit
+from theory._validation import finite_array, positive_array, positive_integer
+
+Array = NDArray[np.float64]
+Parameters = tuple[float, ...]
+
+SCHEMES = ("euler-maruyama", "platen")
+NOISES = ("normal", "discrete")
+
+
+class Equation(NamedTuple):
+    """A stochastic differential equation for a number x.
+
+    ``drift`` and ``diffusion`` take (x, parameters) and return a float; they are compiled once,
+    whatever the parameters, which are a tuple of floats.
+    """
+
+    drift: Callable[[float, Parameters], float]
+    diffusion: Callable[[float, Parameters], float]
+    parameters: Parameters = ()
+
+
+class FirstPassages(NamedTuple):
+    """When and where n paths left an interval.
+
+    ``times`` (n,) are infinite, and ``exits`` (n,) zero, for paths still inside at the last step;
+    else an exit is -1 or +1 for the lower or upper end.
+    """
+
+    times: Array
+    exits: NDArray[np.int64]
+
+
+def paths(
+    equation: Equation,
+    start: ArrayLike,
+    *,
+    step_size: float,
+    steps: int,
+    record_every: int | None = None,
+    scheme: str = "euler-maruyama",
+    noise: str = "normal",
+    rng: Rng = None,
+    threads: int = 1,
+) -> tuple[Array, Array]:
+    """Simulate n independent paths.
+
+    Parameters
+    ----------
+    equation : Equation
+        Drift, diffusion and their parameters.
+    start : array_like (n,)
+        Where each path starts.
+    step_size : float
+        Time step h.
+    steps : int
+        Number of steps.
+    record_every : int, optional
+        Record after each so many steps; only the end by default.
+    scheme, noise : str
+        See the module.
+    rng : None, int, SeedSequence or Generator
+        Gives each path its stream.
+    threads : int
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    times : ndarray (R,)
+        Times of the records, without the start.
+    values : ndarray (R, n)
+        The paths there.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or a path leaves the range of float64 (the step is too
+        large for a drift that grows faster than linearly).
+
+    Examples
+    --------
+    >>> import math
+    >>> decay = Equation(lambda x, p: -p[0] * x, lambda x, p: 0.0, (1.0,))
+    >>> times, x = paths(decay, [1.0, 2.0], step_size=0.001, steps=1000)
+    >>> times, x.round(3)
+    (array([1.]), array([[0.368, 0.735]]))
+    """
+    x, move, step = _prepare(start, step_size, steps, scheme, noise)
+    every = positive_integer("record_every", steps if record_every is None else record_every)
+    records = np.empty((steps // every, *x.shape))
+    arguments = (move, step, *_compiled(equation), float(step_size), steps, every)
+    _over_blocks(_paths_kernel, rng, x, records.swapaxes(0, 1), arguments, threads)
+    n = np.size(start)
+    values: Array = records.reshape(len(records), -1)[:, :n]
+    _check_finite(x.ravel()[:n], step_size)
+    times: Array = step_size * every * np.arange(1.0, len(records) + 1.0)
+    return times, values
+
+
+def occupation(
+    equation: Equation,
+    start: ArrayLike,
+    *,
+    edges: ArrayLike,
+    step_size: float,
+    steps: int,
+    burn_in: int = 0,
+    scheme: str = "euler-maruyama",
+    noise: str = "normal",
+    rng: Rng = None,
+    threads: int = 1,
+) -> Array:
+    """Return the fraction of time that each path spends between edges, without storing the path.
+
+    Parameters
+    ----------
+    equation, start, step_size, scheme, noise, rng, threads
+        As :func:`paths` takes them.
+    edges : array_like (E,)
+        Increasing boundaries between E + 1 bins, of which the first and last reach to infinity.
+    steps : int
+        Number of steps that count.
+    burn_in : int
+        Number of steps before those.
+
+    Returns
+    -------
+    ndarray (n, E + 1)
+        Rows sum to 1. Paths are independent; the steps of one path are not.
+
+    Raises
+    ------
+    ValueError
+        See :func:`paths`; also if ``edges`` do not increase.
+
+    Examples
+    --------
+    >>> noise = Equation(lambda x, p: -x, lambda x, p: 1.0)
+    >>> shares = occupation(noise, [0.0] * 100, edges=[0.0], step_size=0.1, steps=2000, rng=0)
+    >>> shares.mean(axis=0).round(1)
+    array([0.5, 0.5])
+    """
+    x, move, step = _prepare(start, step_size, steps, scheme, noise)
+    positive_integer("burn_in", burn_in, minimum=0)
+    bounds = finite_array("edges", edges, ndim=1)
+    if np.any(np.diff(bounds) <= 0):
+        raise ValueError("edges must increase")
+    below = np.zeros((len(x), len(bounds), LANES))
+    arguments = (move, step, *_compiled(equation), float(step_size), burn_in, steps, bounds)
+    _over_blocks(_occupation_kernel, rng, x, below, arguments, threads)
+    n = np.size(start)
+    _check_finite(x.ravel()[:n], step_size)
+    shares = below.swapaxes(1, 2).reshape(-1, len(bounds))[:n] / steps
+    return np.diff(shares, prepend=0.0, append=1.0)
+
+
+def first_passage(
+    equation: Equation,
+    start: ArrayLike,
+    *,
+    lower: float = -np.inf,
+    upper: float = np.inf,
+    step_size: float,
+    max_steps: int,
+    rng: Rng = None,
+    threads: int = 1,
+) -> FirstPassages:
+    """Follow each path by Euler and Maruyama's scheme until it leaves (lower, upper).
+
+    A path is looked at once a step, so times are late by a multiple of √h; extrapolate over h.
+
+    Parameters
+    ----------
+    equation, start, step_size, rng, threads
+        As :func:`paths` takes them.
+    lower, upper : float
+        Ends of the interval.
+    max_steps : int
+        Give up after so many steps.
+
+    Returns
+    -------
+    FirstPassages
+
+    Raises
+    ------
+    ValueError
+        See :func:`paths`; also if a start is not inside the interval, or the interval is all
+        numbers.
+
+    Examples
+    --------
+    >>> walk = Equation(lambda x, p: 0.0, lambda x, p: 1.0)
+    >>> times, exits = first_passage(
+    ...     walk, [0.0] * 1000, lower=-1.0, upper=1.0, step_size=1e-3, max_steps=10**5, rng=0
+    ... )
+    >>> float(times.mean().round(1)), bool(abs(exits.mean()) < 0.1)
+    (1.0, True)
+    """
+    positive_integer("max_steps", max_steps)
+    x = finite_array("start", start, ndim=1)
+    positive_array("step_size", step_size)
+    if np.isinf(lower) and np.isinf(upper):
+        raise ValueError("one of lower and upper must be finite: no path leaves all numbers")
+    if not np.all((lower < x) & (x < upper)):
+        raise ValueError(f"start must lie inside ({lower:g}, {upper:g})")
+    taken, exits = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
+    ends = (float(lower), float(upper))
+    arguments = (*_compiled(equation), float(step_size), max_steps, ends)
+    states = streams.states(rng, len(x))
+    parts = _parts(len(x), threads)
+    joblib.Parallel(n_jobs=threads, prefer="threads")(
+        joblib.delayed(_passage_kernel)(states[part], x[part], taken[part], exits[part], *arguments)
+        for part in parts
+    )
+    return FirstPassages(np.where(exits == 0, np.inf, step_size * taken), exits)
+
+
+def ornstein_uhlenbeck(
+    start: ArrayLike,
+    *,
+    rate: ArrayLike,
+    noise_covariance: ArrayLike,
+    time: float,
+    records: int = 1,
+    rng: Rng = None,
+) -> Array:
+    r"""Draw from :math:`dX = -A X\,dt + \sqrt{D}\,dW` at equal times, exactly.
+
+    Parameters
+    ----------
+    start : array_like (n, d)
+        Where each path starts.
+    rate : array_like (d, d)
+        :math:`A`; it need not be symmetric, nor stable.
+    noise_covariance : array_like (d, d)
+        :math:`D`, symmetric positive semidefinite, per unit of time.
+    time : float
+        Time between records.
+    records : int
+        Number of records.
+    rng : None, int, SeedSequence or Generator
+
+    Returns
+    -------
+    ndarray (records, n, d)
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, ``time`` is not positive, or ``noise_covariance`` is not symmetric
+        positive semidefinite.
+
+    References
+    ----------
+    Van Loan (1978), IEEE TAC 23(3), 395: the covariance of a step from one matrix exponential.
+
+    Examples
+    --------
+    >>> start = np.zeros((4000, 1))
+    >>> x = ornstein_uhlenbeck(start, rate=[[1]], noise_covariance=[[2]], time=9, rng=0)
+    >>> x.shape, float(x.var().round(1))
+    ((1, 4000, 1), 1.0)
+    """
+    x, A = finite_array("start", start, ndim=2), finite_array("rate", rate, ndim=2)
+    D = finite_array("noise_covariance", noise_covariance, ndim=2)
+    n, d = x.shape
+    if A.shape != (d, d) or D.shape != (d, d):
+        raise ValueError(
+            f"start has {d} columns, but rate has shape {A.shape} and noise_covariance {D.shape}"
+        )
+    if not np.allclose(D, D.T, rtol=1e-12, atol=0.0):
+        raise ValueError("noise_covariance must be symmetric")
+    values, vectors = np.linalg.eigh(D)
+    if values[0] < -1e-12 * abs(values[-1]):
+        raise ValueError(f"noise_covariance must be positive semidefinite, not {values[0]:g}")
+    positive_array("time", time)
+    positive_integer("records", records)
+    blocks = expm(np.block([[A, D], [np.zeros((d, d)), -A.T]]) * time)
+    decay = blocks[d:, d:].T
+    covariance = decay @ blocks[:d, d:]
+    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    states = streams.states(rng, n)
+    out, normals = np.empty((records, n, d)), np.empty((n, d))
+    for record in out:
+        _fill_rows(states, normals)
+        x = x @ decay.T + normals @ root.T
+        record[:] = x
+    return out
+
+
+# --- preparation ---------------------------------------------------------------------------------
+
+
+def _prepare(
+    start: ArrayLike, step_size: float, steps: int, scheme: str, noise: str
+) -> tuple[Array, Callable[..., None], Callable[..., float]]:
+    """Return the starts in blocks of lanes, and the functions that move and step."""
+    x = finite_array("start", start, ndim=1)
+    positive_array("step_size", step_size)
+    positive_integer("steps", steps)
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme is {scheme!r}; it must be one of {', '.join(SCHEMES)}")
+    if noise not in NOISES:
+        raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(NOISES)}")
+    if noise == "normal":
+        move = _move_normal
+    else:
+        move = _move_sign if scheme == "euler-maruyama" else _move_three_point
+    blocks = np.full(-(-len(x) // LANES) * LANES, x[0])  # lanes to spare repeat the first path
+    blocks[: len(x)] = x
+    return blocks.reshape(-1, LANES), move, _euler if scheme == "euler-maruyama" else _platen
+
+
+def _compiled(equation: Equation) -> tuple[Any, Any, Parameters]:
+    drift, diffusion = (
+        function if hasattr(function, "py_func") else _compile(function)
+        for function in (equation.drift, equation.diffusion)
+    )
+    return drift, diffusion, tuple(float(parameter) for parameter in equation.parameters)
+
+
+_compile = functools.lru_cache(maxsize=None)(jit)
+
+
+def _parts(n: int, threads: int) -> list[slice]:
+    """Cut n replicates into more parts than threads, so that none waits long for the last."""
+    edges = np.linspace(0, n, min(n, 4 * positive_integer("threads", threads)) + 1).astype(int)
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _over_blocks(
+    kernel: Callable[..., None],
+    rng: Rng,
+    x: Array,
+    out: Array,
+    arguments: tuple[Any, ...],
+    threads: int,
+) -> None:
+    block_streams = streams.lanes(rng, x.size)
+    joblib.Parallel(n_jobs=threads, prefer="threads")(
+        joblib.delayed(kernel)(block_streams[part], x[part], out[part], *arguments)
+        for part in _parts(len(x), threads)
+    )
+
+
+def _check_finite(x: Array, step_size: float) -> None:
+    lost = int(np.sum(~np.isfinite(x)))
+    if lost:
+        raise ValueError(
+            f"{lost} of {len(x)} paths left the range of float64: step_size = {step_size:g} is too "
+            "large for this drift"
+        )
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+@jit
+def _euler(
+    x: float, z: float, h: float, root_h: float, drift: Any, diffusion: Any, parameters: Any
+) -> float:
+    return x + h * drift(x, parameters) + z * (root_h * diffusion(x, parameters))  # type: ignore[no-any-return]
+
+
+@jit
+def _platen(
+    x: float, z: float, h: float, root_h: float, drift: Any, diffusion: Any, parameters: Any
+) -> float:
+    """Step by Platen's explicit scheme of weak order 2 (Kloeden & Platen 1992, 15.1.1)."""
+    a, b = drift(x, parameters), diffusion(x, parameters)
+    ahead = x + h * a
+    above = diffusion(ahead + root_h * b, parameters)
+    below = diffusion(ahead - root_h * b, parameters)
+    return (  # type: ignore[no-any-return]
+        x
+        + 0.5 * h * (a + drift(ahead + root_h * z * b, parameters))
+        + 0.25 * root_h * (z * (above + below + 2.0 * b) + (above - below) * (z * z - 1.0))
+    )
+
+
+# One step of a block of lanes. ``words`` (LANES,) and ``z`` (2, LANES) keep what is drawn for
+# several steps at a time: normals come in pairs, a word holds 64 signs or two three-point numbers.
+
+
+@jit
+def _move_normal(
+    t: int,
+    block: Any,
+    words: Any,
+    z: Array,
+    x: Array,
+    h: float,
+    step: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+) -> None:
+    if t % 2 == 0:
+        streams.fill_lane_normals(block, z[0], z[1])
+    root_h, now = np.sqrt(h), z[t % 2]
+    for k in range(LANES):
+        x[k] = step(x[k], now[k], h, root_h, drift, diffusion, parameters)
+
+
+@jit
+def _move_sign(
+    t: int,
+    block: Any,
+    words: Any,
+    z: Array,
+    x: Array,
+    h: float,
+    step: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+) -> None:
+    if t % 64 == 0:
+        streams.fill_lane_words(block, words)
+    root_h, used = np.sqrt(h), np.uint64(t % 64)
+    for k in range(LANES):
+        x[k] = step(
+            x[k], streams.to_sign(words[k] >> used), h, root_h, drift, diffusion, parameters
+        )
+
+
+@jit
+def _move_three_point(
+    t: int,
+    block: Any,
+    words: Any,
+    z: Array,
+    x: Array,
+    h: float,
+    step: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+) -> None:
+    if t % 2 == 0:
+        streams.fill_lane_words(block, words)
+    root_h, used = np.sqrt(h), np.uint64(32 * (t % 2))
+    for k in range(LANES):
+        x[k] = step(
+            x[k], streams.to_three_point(words[k] >> used), h, root_h, drift, diffusion, parameters
+        )
+
+
+@jit
+def _paths_kernel(
+    block_streams: Any,
+    starts: Array,
+    records: Array,
+    move: Any,
+    step: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+    h: float,
+    steps: int,
+    every: int,
+) -> None:
+    words, z = np.empty(LANES, np.uint64), np.empty((2, LANES))
+    for b in range(len(starts)):
+        x = starts[b]
+        for t in range(steps):
+            move(t, block_streams[b], words, z, x, h, step, drift, diffusion, parameters)
+            if (t + 1) % every == 0:
+                records[b, (t + 1) // every - 1] = x
+
+
+@jit
+def _occupation_kernel(
+    block_streams: Any,
+    starts: Array,
+    below: Array,
+    move: Any,
+    step: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+    h: float,
+    burn_in: int,
+    steps: int,
+    edges: Array,
+) -> None:
+    words, z = np.empty(LANES, np.uint64), np.empty((2, LANES))
+    for b in range(len(starts)):
+        x = starts[b]
+        for t in range(burn_in + steps):
+            move(t, block_streams[b], words, z, x, h, step, drift, diffusion, parameters)
+            if t >= burn_in:
+                for e in range(len(edges)):
+                    edge, counts = edges[e], below[b, e]
+                    for k in range(LANES):
+                        counts[k] += 1.0 if x[k] < edge else 0.0
+
+
+@jit
+def _passage_kernel(
+    states: Any,
+    starts: Array,
+    taken: Any,
+    exits: Any,
+    drift: Any,
+    diffusion: Any,
+    parameters: Any,
+    h: float,
+    max_steps: int,
+    ends: tuple[float, float],
+) -> None:
+    # Paths end at different times: in lanes most would wait for the last.
+    root_h, z = np.sqrt(h), (0.0, 0.0)
+    for i in range(len(starts)):
+        x = starts[i]
+        for t in range(max_steps):
+            if t % 2 == 0:
+                z = streams.normals(states[i])
+            x = _euler(x, z[t % 2], h, root_h, drift, diffusion, parameters)
+            if not ends[0] < x < ends[1]:
+                taken[i], exits[i] = t + 1, -1 if x <= ends[0] else 1
+                break
+
+
+@jit
+def _fill_rows(states: Any, out: Array) -> None:
+    for i in range(len(out)):
+        streams.fill_normals(states[i], out[i])
