@@ -28,15 +28,23 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from numba import float64, typeof
+from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
 from sims import streams
 from sims.streams import LANES, Rng, jit
-from theory._validation import finite_array, positive_array, positive_integer
+from theory._validation import (
+    finite_array,
+    positive_array,
+    positive_integer,
+    semidefinite_array,
+)
+from theory.landscapes import LineLandscape
 
 Array = NDArray[np.float64]
-Parameters = tuple[float, ...]
+Parameters = tuple[Any, ...]
 
 SCHEMES = ("euler-maruyama", "platen")
 NOISES = ("normal", "discrete")
@@ -46,12 +54,62 @@ class Equation(NamedTuple):
     """A stochastic differential equation for a number x.
 
     ``drift`` and ``diffusion`` take (x, parameters) and return a float; they are compiled once,
-    whatever the parameters, which are a tuple of floats.
+    whatever the parameters, a tuple of floats or of such tuples.
     """
 
     drift: Callable[[float, Parameters], float]
     diffusion: Callable[[float, Parameters], float]
     parameters: Parameters = ()
+
+
+def langevin(landscape: LineLandscape, temperature: float) -> Equation:
+    r"""Return overdamped Langevin dynamics, :math:`dX = -C'(X)\,dt + \sqrt{2T}\,dW`.
+
+    Parameters
+    ----------
+    landscape : LineLandscape
+        The cost :math:`C`; its parameters and the temperature compile nothing anew.
+    temperature : float
+        :math:`T`. The stationary density is proportional to :math:`\exp(-C/T)`.
+
+    Returns
+    -------
+    Equation
+
+    Raises
+    ------
+    ValueError
+        If ``temperature`` is not positive.
+
+    References
+    ----------
+    Smith & Le (2018), appendix A.
+
+    Examples
+    --------
+    >>> from theory.landscapes import Parabola
+    >>> shares = occupation(
+    ...     langevin(Parabola(curvature=2.0), 0.5), [0.0] * 100, edges=[-0.5, 0.5], step_size=0.05, steps=999
+    ... )
+    >>> shares.mean(axis=0).round(1)  # a normal of variance 1/4: 0.16, 0.68, 0.16
+    array([0.2, 0.7, 0.2])
+    """
+    positive_array("temperature", temperature)
+    drift, diffusion = _langevin_kernels(landscape.kernels(jit).gradient)
+    return Equation(drift, diffusion, (float(np.sqrt(2 * temperature)), landscape.parameters))
+
+
+@functools.cache
+def _langevin_kernels(gradient: Any) -> tuple[Any, Any]:
+    @jit
+    def drift(x: float, parameters: Any) -> Any:
+        return -gradient(x, parameters[1])
+
+    @jit
+    def diffusion(x: float, parameters: Any) -> Any:
+        return parameters[0]
+
+    return drift, diffusion
 
 
 class FirstPassages(NamedTuple):
@@ -90,7 +148,7 @@ def paths(
     steps : int
         Number of steps.
     record_every : int, optional
-        Record after each so many steps; only the end by default.
+        Record after each so many steps, at most ``steps``; only the end by default.
     scheme, noise : str
         See the module.
     rng : None, int, SeedSequence or Generator
@@ -121,6 +179,8 @@ def paths(
     """
     x, move, step = _prepare(start, step_size, steps, scheme, noise)
     every = positive_integer("record_every", steps if record_every is None else record_every)
+    if every > steps:
+        raise ValueError(f"record_every is {every}, but there are only {steps} steps")
     records = np.empty((steps // every, *x.shape))
     arguments = (move, step, *_compiled(equation), float(step_size), steps, every)
     _over_blocks(_paths_kernel, rng, x, records.swapaxes(0, 1), arguments, threads)
@@ -232,8 +292,8 @@ def first_passage(
     (1.0, True)
     """
     positive_integer("max_steps", max_steps)
-    x = finite_array("start", start, ndim=1)
-    positive_array("step_size", step_size)
+    x = finite_array("start", start, ndim=1).copy()
+    positive_array("step_size", step_size, ndim=0)
     if np.isinf(lower) and np.isinf(upper):
         raise ValueError("one of lower and upper must be finite: no path leaves all numbers")
     if not np.all((lower < x) & (x < upper)):
@@ -247,6 +307,7 @@ def first_passage(
         joblib.delayed(_passage_kernel)(states[part], x[part], taken[part], exits[part], *arguments)
         for part in parts
     )
+    _check_finite(x, step_size)
     return FirstPassages(np.where(exits == 0, np.inf, step_size * taken), exits)
 
 
@@ -282,12 +343,12 @@ def ornstein_uhlenbeck(
     Raises
     ------
     ValueError
-        If a shape does not fit, ``time`` is not positive, or ``noise_covariance`` is not symmetric
-        positive semidefinite.
+        If a shape does not fit, ``time`` is not positive, ``noise_covariance`` is not symmetric
+        positive semidefinite, or paths leave the range of float64.
 
     References
     ----------
-    Van Loan (1978), IEEE TAC 23(3), 395: the covariance of a step from one matrix exponential.
+    Van Loan (1978), IEEE TAC 23(3), 395: the covariance of a short step from one exponential.
 
     Examples
     --------
@@ -297,30 +358,26 @@ def ornstein_uhlenbeck(
     ((1, 4000, 1), 1.0)
     """
     x, A = finite_array("start", start, ndim=2), finite_array("rate", rate, ndim=2)
-    D = finite_array("noise_covariance", noise_covariance, ndim=2)
+    D = semidefinite_array("noise_covariance", noise_covariance, ndim=2)
     n, d = x.shape
     if A.shape != (d, d) or D.shape != (d, d):
         raise ValueError(
             f"start has {d} columns, but rate has shape {A.shape} and noise_covariance {D.shape}"
         )
-    if not np.allclose(D, D.T, rtol=1e-12, atol=0.0):
-        raise ValueError("noise_covariance must be symmetric")
-    values, vectors = np.linalg.eigh(D)
-    if values[0] < -1e-12 * abs(values[-1]):
-        raise ValueError(f"noise_covariance must be positive semidefinite, not {values[0]:g}")
-    positive_array("time", time)
+    positive_array("time", time, ndim=0)
     positive_integer("records", records)
-    blocks = expm(np.block([[A, D], [np.zeros((d, d)), -A.T]]) * time)
-    decay = blocks[d:, d:].T
-    covariance = decay @ blocks[:d, d:]
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    decay, root = _decay_and_root(A, D, time)
     states = streams.states(rng, n)
     out, normals = np.empty((records, n, d)), np.empty((n, d))
-    for record in out:
-        _fill_rows(states, normals)
-        x = x @ decay.T + normals @ root.T
-        record[:] = x
+    with np.errstate(over="ignore", invalid="ignore"):
+        for record in out:
+            _fill_rows(states, normals)
+            x = x @ decay.T + normals @ root.T
+            record[:] = x
+    if not np.all(np.isfinite(out)):
+        raise ValueError(
+            f"paths grow beyond the range of float64 within {records} times time = {time:g}"
+        )
     return out
 
 
@@ -332,7 +389,7 @@ def _prepare(
 ) -> tuple[Array, Callable[..., None], Callable[..., float]]:
     """Return the starts in blocks of lanes, and the functions that move and step."""
     x = finite_array("start", start, ndim=1)
-    positive_array("step_size", step_size)
+    positive_array("step_size", step_size, ndim=0)
     positive_integer("steps", steps)
     if scheme not in SCHEMES:
         raise ValueError(f"scheme is {scheme!r}; it must be one of {', '.join(SCHEMES)}")
@@ -348,14 +405,29 @@ def _prepare(
 
 
 def _compiled(equation: Equation) -> tuple[Any, Any, Parameters]:
-    drift, diffusion = (
-        function if hasattr(function, "py_func") else _compile(function)
-        for function in (equation.drift, equation.diffusion)
-    )
-    return drift, diffusion, tuple(float(parameter) for parameter in equation.parameters)
+    """Return the functions compiled, and the parameters, or say which does not compile and why."""
+    parameters, kernels = _floats(equation.parameters), []
+    types = (float64, typeof(parameters))  # type: ignore[no-untyped-call]
+    for name in ("drift", "diffusion"):
+        function = getattr(equation, name)
+        kernel = function if hasattr(function, "py_func") else _compile(function)
+        try:
+            kernel.compile(types)
+        except (NumbaError, TypeError) as error:
+            raise ValueError(
+                f"{name} must be a function of (x, parameters) that Numba compiles for parameters "
+                f"= {parameters}: {error}"
+            ) from None
+        kernels.append(kernel)
+    return kernels[0], kernels[1], parameters
 
 
-_compile = functools.lru_cache(maxsize=None)(jit)
+def _floats(parameters: Parameters) -> Parameters:
+    """Return nested tuples with each number as a float: an int would compile everything anew."""
+    return tuple(_floats(p) if isinstance(p, tuple) else float(p) for p in parameters)
+
+
+_compile = functools.cache(jit)
 
 
 def _parts(n: int, threads: int) -> list[slice]:
@@ -377,6 +449,27 @@ def _over_blocks(
         joblib.delayed(kernel)(block_streams[part], x[part], out[part], *arguments)
         for part in _parts(len(x), threads)
     )
+
+
+def _decay_and_root(A: Array, D: Array, time: float) -> tuple[Array, Array]:
+    """Return exp(-A t), and a root of the covariance that the noise adds in a time t.
+
+    Van Loan's exponential holds exp(+A t) too, whose size would swamp the covariance: he is asked
+    for a time short against all rates, which is doubled until it is t.
+    """
+    d = len(A)
+    doublings = int(np.ceil(np.log2(max(1.0, float(np.linalg.norm(A, 1)) * time))))
+    blocks = expm(np.block([[A, D], [np.zeros((d, d)), -A.T]]) * (time / 2**doublings))
+    decay = blocks[d:, d:].T
+    covariance = decay @ blocks[:d, d:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(doublings):
+            covariance = covariance + decay @ covariance @ decay.T
+            decay = decay @ decay
+    if not np.all(np.isfinite(covariance)):
+        raise ValueError(f"paths grow beyond the range of float64 within time = {time:g}")
+    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    return decay, vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def _check_finite(x: Array, step_size: float) -> None:
@@ -556,6 +649,7 @@ def _passage_kernel(
             if not ends[0] < x < ends[1]:
                 taken[i], exits[i] = t + 1, -1 if x <= ends[0] else 1
                 break
+        starts[i] = x
 
 
 @jit

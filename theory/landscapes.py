@@ -1,0 +1,64 @@
+r"""Loss landscapes with exact gradients, Hessians and minima: the test bed of ``sims``.
+
+Two families, told apart by their points. On the **line** a point is a number: ``x`` is (...), and
+so are value, gradient and Hessian. In **space** a point is a vector: ``x`` is (..., d), the value
+(...), the gradient (..., d) and the Hessian (..., d, d).
+
+=======================  =========================================================================
+on the line              :class:`Parabola`, :class:`DoubleWell`, :class:`LineWellMixture`
+in space                 :class:`Quadratic`, :class:`WellMixture`
+sums, higher copies      ``a + b``, ``2.0 * a``
+shifted, wider copies    ``a.moved(shift=1.0, stretch=2.0)``, which is :math:`C((x - 1)/2)`
+=======================  =========================================================================
+
+**In compiled loops.** ``landscape.kernels(numba.njit)`` returns compiled functions of one point
+and of ``landscape.parameters``::
+
+    gradient = landscape.kernels(numba.njit).gradient
+
+    @numba.njit
+    def descend(gradient, parameters, x, learning_rate, steps):
+        for _ in range(steps):
+            for i in range(len(x)):
+                x[i] -= learning_rate * gradient(x[i], parameters)
+
+    descend(gradient, landscape.parameters, x, 0.1, 100)
+
+Landscapes of the same structure share their functions, so the loop above is compiled once for all
+double wells. This module itself never compiles anything.
+"""
+
+from __future__ import annotations
+
+from theory._landscapes_base import (
+    Landscape,
+    LineKernels,
+    LineLandscape,
+    SpaceKernels,
+    SpaceLandscape,
+)
+from theory._landscapes_line import DoubleWell, LineWellMixture, Parabola
+from theory._landscapes_partition import (
+    StationaryPoints,
+    basin_log_probabilities,
+    log_partition,
+    stationary_points,
+)
+from theory._landscapes_space import Quadratic, WellMixture
+
+__all__ = [
+    "DoubleWell",
+    "Landscape",
+    "LineKernels",
+    "LineLandscape",
+    "LineWellMixture",
+    "Parabola",
+    "Quadratic",
+    "SpaceKernels",
+    "SpaceLandscape",
+    "StationaryPoints",
+    "WellMixture",
+    "basin_log_probabilities",
+    "log_partition",
+    "stationary_points",
+]
