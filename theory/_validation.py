@@ -51,9 +51,9 @@ def _float_array(name: str, value: ArrayLike, ndim: int | None) -> Array:
     return array
 
 
-def positive_array(name: str, value: ArrayLike) -> Array:
+def positive_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Array:
     """Return ``value`` as a float64 array of positive finite numbers, or raise ValueError."""
-    array = finite_array(name, value)
+    array = finite_array(name, value, ndim=ndim)
     if np.any(array <= 0.0):
         raise ValueError(f"{name} must be positive, got {array.min():g}")
     return array
@@ -103,3 +103,31 @@ def class_labels(name: str, y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np
     if len(classes) < 2:
         raise ValueError(f"{name} must hold at least two classes, got only {classes[0]}")
     return classes, codes
+
+
+def symmetric_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Array:
+    """Return symmetric matrices (..., P, P), rounding evened out, or raise ValueError."""
+    array = finite_array(name, value, ndim=ndim)
+    if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"{name} must be square in its last two axes, got shape {array.shape}")
+    transpose = array.swapaxes(-1, -2)
+    asymmetry, size = np.max(np.abs(array - transpose)), np.max(np.abs(array))
+    if asymmetry > 1e-8 * size:
+        raise ValueError(
+            f"{name} must be symmetric: entries differ from their mirror images by up to "
+            f"{asymmetry:.3g}, the largest being {size:.3g}"
+        )
+    return 0.5 * array + 0.5 * transpose
+
+
+def semidefinite_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> Array:
+    """Return positive semidefinite matrices (..., P, P), up to rounding, or raise ValueError."""
+    array = symmetric_array(name, value, ndim=ndim)
+    eigenvalues = np.linalg.eigvalsh(array)
+    lowest, highest = eigenvalues[..., 0], np.max(np.abs(eigenvalues), axis=-1)
+    if np.any(lowest < -1e-10 * highest):
+        raise ValueError(
+            f"{name} must be positive semidefinite, but its smallest eigenvalue is "
+            f"{np.min(lowest):.3g}"
+        )
+    return array
