@@ -54,8 +54,8 @@ def basin_log_odds(costs: ArrayLike, hessians: ArrayLike, temperature: ArrayLike
     >>> import numpy as np
     >>> from theory.noise_scale import basin_log_odds
     >>> np.exp(basin_log_odds([0.0, 1.0], [[[100.0]], [[1.0]]], [0.1, 10.0])).round(3)
-    array([[1.   , 0.   ],
-           [0.1  , 0.9  ]])
+    array([[1. , 0. ],
+           [0.1, 0.9]])
     """
     C = finite_array("costs", costs, ndim=1)
     determinants = _log_determinants(hessians)
@@ -116,10 +116,10 @@ def critical_temperature(
         float(finite_array(name, value, ndim=0)) for name, value in zip(names, given, strict=True)
     )
     depth, breadth = a - b, 0.5 * (width_b - width_a)
-    if depth * breadth <= 0.0:
+    if np.sign(depth) * np.sign(breadth) <= 0.0:
         raise ValueError(
-            f"no temperature makes the odds even: basin a is higher by {depth:g}, which only a "
-            f"smaller log determinant can offset, and its is smaller by {2.0 * breadth:g}"
+            f"no temperature makes the odds even: cost_a - cost_b = {depth:g} and "
+            f"log_determinant_b - log_determinant_a = {2.0 * breadth:g} must have the same sign"
         )
     return depth / breadth
 

@@ -31,8 +31,8 @@ def positive_modes(name: str, matrix: ArrayLike) -> tuple[Array, Array]:
     rounding = len(eigenvalues) * np.finfo(float).eps * abs(eigenvalues[-1])
     if eigenvalues[0] <= rounding:
         raise ValueError(
-            f"{name} must be positive definite, or there is no stationary law; its eigenvalues "
-            f"range from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}"
+            f"{name} must be positive definite, but its eigenvalues range from "
+            f"{eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}"
         )
     return eigenvalues, vectors
 

@@ -132,9 +132,10 @@ def shuffled_stationary_covariance(
     r"""Stationary covariance of SGD that reshuffles the data every epoch, on a quadratic loss.
 
     Batches of an epoch are anticorrelated, see :func:`gradient_noise_covariance`: their noise sums
-    to zero. In directions too flat to forget within an epoch, :math:`\epsilon h N/B \ll 1`,
-    kicks cancel, and the variance at its end falls to
-    :math:`\epsilon^3 h F (K^2-1)/24B` (m = 0, K = N/B) instead of growing as 1/h.
+    to zero. In directions too flat to forget within an epoch, :math:`\epsilon h K \ll 1` with
+    K = N/B, kicks cancel: without momentum the variance at its end falls to
+    :math:`\epsilon^3 h F (K^2-1)/24B` instead of growing as 1/h, and its average is that of a
+    random walk pinned to both ends of the epoch, :math:`\epsilon^2 F (K^2-1)/6KB`.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from theory._noise_scale_stability import (
     linear_stability,
     stability_limit,
 )
-from theory._validation import Array, finite_array, positive_array, positive_integer
+from theory._validation import Array, data_array, finite_array, positive_array, positive_integer
 
 __all__ = [
     "SAMPLERS",
@@ -98,7 +98,7 @@ def gradient_noise_covariance(
     >>> float(gradient_noise_covariance(gradients, 1, sampler="shuffle", lag=2)[0, 0])
     -1.3333333333333333
     """
-    g = finite_array("gradients", gradients, ndim=2)
+    g, _ = data_array("gradients", gradients, ndim=2)
     N, B, lag = len(g), *_sampling(len(g), batch_size, sampler, lag)
     centered = g - np.mean(g, axis=0)
     population = centered.T @ centered / N

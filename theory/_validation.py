@@ -27,7 +27,8 @@ def data_array(name: str, value: ArrayLike, *, ndim: int) -> tuple[Array, float]
 def sum_of_squares(array: Array) -> float:
     """Return the sum of squares; it overflows to infinity without a warning."""
     flat = array.ravel(order="K")
-    return float(flat @ flat)
+    with np.errstate(over="ignore"):
+        return float(flat @ flat)
 
 
 def _check_scale(name: str, array: Array, squares: float) -> None:

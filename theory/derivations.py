@@ -25,13 +25,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from theory import _derivations_evidence
+from theory import _derivations_evidence, _derivations_noise_scale
 from theory._identity import Identity
 
 __all__ = ["Identity", "identities", "main", "topics"]
 
 _DERIVATIONS: dict[str, tuple[Callable[[], Identity], ...]] = {
     "evidence": _derivations_evidence.DERIVATIONS,
+    "noise_scale": _derivations_noise_scale.DERIVATIONS,
 }
 
 
@@ -45,7 +46,7 @@ def topics() -> tuple[str, ...]:
     Examples
     --------
     >>> topics()
-    ('evidence',)
+    ('evidence', 'noise_scale')
     """
     return tuple(_DERIVATIONS)
 
