@@ -88,9 +88,8 @@ def langevin(landscape: LineLandscape, temperature: float) -> Equation:
     Examples
     --------
     >>> from theory.landscapes import Parabola
-    >>> shares = occupation(
-    ...     langevin(Parabola(curvature=2.0), 0.5), [0.0] * 100, edges=[-0.5, 0.5], step_size=0.05, steps=999
-    ... )
+    >>> thermal = langevin(Parabola(curvature=2.0), 0.5)
+    >>> shares = occupation(thermal, [0.0] * 100, edges=[-0.5, 0.5], step_size=0.05, steps=999)
     >>> shares.mean(axis=0).round(1)  # a normal of variance 1/4: 0.16, 0.68, 0.16
     array([0.2, 0.7, 0.2])
     """

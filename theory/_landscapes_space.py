@@ -96,11 +96,11 @@ class Quadratic(SpaceLandscape):
         )
 
     def _value(self, x: Array) -> Any:
-        r = x - self.center
+        r = x - np.asarray(self.center)
         return 0.5 * np.sum(r * (r @ self.hessian_matrix), axis=-1)
 
     def _gradient(self, x: Array) -> Any:
-        return (x - self.center) @ self.hessian_matrix
+        return (x - np.asarray(self.center)) @ self.hessian_matrix
 
     def _hessian(self, x: Array) -> Any:
         return np.broadcast_to(self.hessian_matrix, (*x.shape, x.shape[-1])).copy()
@@ -191,7 +191,7 @@ class WellMixture(SpaceLandscape):
     @property
     def dimension(self) -> int:  # type: ignore[override]
         """Number of coordinates."""
-        return self.centers.shape[1]
+        return int(self.centers.shape[1])
 
     @property
     def parameters(self) -> Parameters:  # type: ignore[override]
@@ -219,7 +219,7 @@ class WellMixture(SpaceLandscape):
     def _downhill(self, start: Array, scale: float) -> Array:
         """Return the stationary point that a trust-region search reaches, to rounding."""
         options = {"gtol": 1e-6 / scale, "initial_trust_radius": scale}
-        x = minimize(
+        x = minimize(  # type: ignore[call-overload]
             self.value,
             start,
             jac=self.gradient,
