@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, 1 for a damaged file, 2 for bad input."""
+    """Run the command line; return the exit status: 0, 1 for damage, 2 for bad input."""
     parser = _parser()
     arguments = parser.parse_args(arguments)
     command = arguments.names[0] if arguments.names[:1] in (["list"], ["claims"]) else "draw"
@@ -68,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from paper_figures import registry
     from paper_figures.results import Options, obtain
     from store.results import CorruptResult, ResultStore
+    from store.sweep import SweepFailed, deaths_as_plain_lines, workers
 
     figures = {figure.name: figure for figure in registry.figures()}
     if command == "list":
@@ -89,35 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs=arguments.jobs,
     )
     try:
-        with _workers(arguments.cluster):
+        with deaths_as_plain_lines(), workers(arguments.cluster):
             outcomes = obtain(list(needs), options)
-    except (CorruptResult, OSError, ValueError) as error:
+    except (CorruptResult, OSError, SweepFailed, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, CorruptResult) else 2
+        return 1 if isinstance(error, CorruptResult | SweepFailed) else 2
     _draw(drawn, outcomes, arguments.out, arguments.format)
     if claims:
         _print_ledger(claims, outcomes, as_json=arguments.json, quick=arguments.quick)
     return 0
-
-
-@contextlib.contextmanager
-def _workers(cluster: str | None) -> Iterator[None]:
-    """Send joblib's work to a dask cluster, if one is named."""
-    if cluster is None:
-        yield
-        return
-    try:
-        from dask.distributed import Client
-    except ModuleNotFoundError:
-        raise ValueError("--cluster needs dask: pip install 'wide-minima[cluster]'") from None
-    import joblib
-
-    # Not dask's default client: xarray would take a distributed lock for every file we write.
-    with (
-        Client(cluster, set_as_default=False) as client,
-        joblib.parallel_config(backend="dask", client=client),
-    ):
-        yield
 
 
 def _draw(

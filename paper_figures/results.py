@@ -6,19 +6,16 @@ result store, computed once; an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import joblib
 import xarray as xr
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from store import datasets
 from store.results import ResultStore
+from store.sweep import Cell, run_cells, stacked, study_name
 
 RECORDED = Path(__file__).parent / "recorded"
 EMBEDDED = ("digits",)
@@ -37,7 +34,7 @@ class Need:
     @property
     def study_name(self) -> str:
         """The dotted name that the store knows the study by."""
-        return f"{self.study.__module__}.{self.study.__qualname__}"
+        return study_name(self.study)
 
     def sped_up(self) -> Need:
         """Return the small version of this need."""
@@ -97,7 +94,12 @@ def obtain(needs: Collection[Need], options: Options) -> dict[Need, Outcome]:
             plans[need] = plan
         elif dataset is not None:
             plans[need] = plan.on(dataset)
-    _compute_missing(plans.values(), options)
+    run_cells(
+        [cell for plan in plans.values() for cell in _cells(plan, options.data_dir)],
+        options.store,
+        jobs=options.jobs,
+        recompute=options.recompute,
+    )
     return {
         need: _stacked(plans[need], options.store) if need in plans else _recorded(need)
         for need in needs
@@ -122,48 +124,16 @@ def _recorded_parameters(need: Need) -> dict[str, Any]:
     return {**need.parameters, "seeds": need.seeds}
 
 
-def _cells(need: Need) -> list[dict[str, Any]]:
-    return [{**need.parameters, "seed": seed} for seed in range(need.seeds)]
+def _cells(need: Need, data_dir: Path | None) -> list[Cell]:
+    location = {"data_dir": str(data_dir)} if need.is_external else {}
+    return [
+        Cell(need.study, {**need.parameters, "seed": seed}, location) for seed in range(need.seeds)
+    ]
 
 
 def _stacked(need: Need, store: ResultStore) -> xr.Dataset:
     """Return the stored cells of all seeds along a dimension ``seed``."""
-    cells = [store.load(need.study_name, parameters) for parameters in _cells(need)]
-    present = [cell for cell in cells if cell is not None]
-    stacked = xr.concat(
-        present, xr.Variable("seed", range(len(present))), combine_attrs="drop_conflicts"
-    )
-    stacked.attrs["wall_seconds"] = sum(cell.attrs["wall_seconds"] for cell in present)
-    stacked.attrs["created"] = present[-1].attrs["created"]
+    together = stacked(need.study, need.parameters, need.seeds, store)
     if need.is_external:
-        stacked.attrs["dataset"] = need.parameters["dataset"]
-    return stacked
-
-
-def _compute_missing(needs: Iterable[Need], options: Options) -> None:
-    """Run every cell that the store lacks, and save each as it arrives."""
-    cells = {}
-    for need in needs:
-        for parameters in _cells(need):
-            path = options.store.path(need.study_name, parameters)
-            if options.recompute or options.store.load(need.study_name, parameters) is None:
-                cells[path] = (need, parameters)
-    if not cells:
-        return
-    data_dir = None if options.data_dir is None else str(options.data_dir)
-    runs = joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
-        joblib.delayed(_run)(need, parameters, data_dir) for need, parameters in cells.values()
-    )
-    bar = tqdm(runs, total=len(cells), desc="studies", unit="cell", disable=None)
-    for need, parameters, dataset, seconds in bar:
-        options.store.save(need.study_name, parameters, dataset, wall_seconds=seconds)
-
-
-def _run(
-    need: Need, parameters: dict[str, Any], data_dir: str | None
-) -> tuple[Need, dict[str, Any], xr.Dataset, float]:
-    start = time.perf_counter()
-    location = {"data_dir": data_dir} if need.is_external else {}
-    with threadpool_limits(1):  # the cores are busy with cells, and the bits stay the same
-        dataset = need.study(**parameters, **location)
-    return need, parameters, dataset, time.perf_counter() - start
+        together.attrs["dataset"] = need.parameters["dataset"]
+    return together

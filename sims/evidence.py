@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ Array = NDArray[np.float64]
 
 __all__ = [
     "LABELS",
+    "STUDIES",
     "LogEvidenceEstimate",
     "annealed_importance_sampling",
     "gaussian_evidence",
@@ -62,13 +63,13 @@ _load = functools.lru_cache(maxsize=1)(datasets.load)
 
 def linear_memorization(
     *,
-    dataset: str,
-    classes: Sequence[int],
-    train_size: int,
-    test_size: int,
-    prior_precisions: Sequence[float],
+    dataset: str = "digits",
+    classes: Sequence[int] = (0, 1),
+    train_size: int = 60,
+    test_size: int = 280,
+    prior_precisions: Sequence[float] = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0),
     steps: int | None = None,
-    seed: int,
+    seed: int = 0,
     data_dir: str | None = None,
 ) -> xr.Dataset:
     r"""Fit true and random labels with logistic regression along a path of prior precisions.
@@ -206,15 +207,15 @@ def _balanced_draws(
 
 def laplace_accuracy(
     *,
-    dataset: str,
-    classes: Sequence[int],
-    train_size: int,
-    prior_precisions: Sequence[float],
-    chains: int,
-    samples: int,
-    particles: int,
-    rungs: int,
-    seed: int,
+    dataset: str = "digits",
+    classes: Sequence[int] = (3, 8),
+    train_size: int = 60,
+    prior_precisions: Sequence[float] = (0.1, 10.0),
+    chains: int = 4,
+    samples: int = 20,
+    particles: int = 32,
+    rungs: int = 64,
+    seed: int = 0,
     data_dir: str | None = None,
 ) -> xr.Dataset:
     """Compare Laplace's log evidence with two Monte-Carlo ground truths.
@@ -290,7 +291,7 @@ def laplace_accuracy(
 
 
 def laplace_quadrature(
-    *, train_sizes: Sequence[int], prior_precision: float, seed: int
+    *, train_sizes: Sequence[int] = (20, 100), prior_precision: float = 1.0, seed: int = 0
 ) -> xr.Dataset:
     """Compare Laplace's log evidence with quadrature for a logistic model of two weights.
 
@@ -364,7 +365,11 @@ def _exact_log_evidence(X: Array, y: Array, prior_precision: float) -> float:
 
 
 def gaussian_evidence(
-    *, train_size: int, n_features: int, prior_precisions: Sequence[float], seed: int
+    *,
+    train_size: int = 60,
+    n_features: int = 20,
+    prior_precisions: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
+    seed: int = 0,
 ) -> xr.Dataset:
     """Compute the evidence of Gaussian linear regression by three routes, where Laplace is exact.
 
@@ -412,12 +417,12 @@ def gaussian_evidence(
 
 def rescaling(
     *,
-    dataset: str,
-    classes: Sequence[int],
-    train_size: int,
-    prior_precision: float,
-    scales: Sequence[float],
-    seed: int,
+    dataset: str = "digits",
+    classes: Sequence[int] = (0, 1),
+    train_size: int = 60,
+    prior_precision: float = 0.1,
+    scales: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
+    seed: int = 0,
     data_dir: str | None = None,
 ) -> xr.Dataset:
     r"""Write the same models in rescaled parameters: sharpness moves, the evidence must not.
@@ -501,7 +506,11 @@ def _relu_network_evidence(
 
 
 def nonlinear_coordinates(
-    *, heads: int, tosses: int, prior_precisions: Sequence[float], seed: int = 0
+    *,
+    heads: int = 7,
+    tosses: int = 10,
+    prior_precisions: Sequence[float] = (0.1, 1.0, 10.0),
+    seed: int = 0,
 ) -> xr.Dataset:
     r"""Laplace and exact evidence of a coin's log odds w, in w and in :math:`u = \sinh w`.
 
@@ -556,3 +565,13 @@ def _log_integral(energy: Any, edge: float) -> float:
         for a, b in itertools.pairwise(pieces)
     )
     return float(np.log(total))
+
+
+STUDIES: tuple[Callable[..., xr.Dataset], ...] = (
+    linear_memorization,
+    laplace_accuracy,
+    laplace_quadrature,
+    gaussian_evidence,
+    rescaling,
+    nonlinear_coordinates,
+)

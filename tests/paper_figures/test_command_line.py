@@ -236,9 +236,8 @@ def test_a_cluster_gives_the_same_results(run, tmp_path, quick_run):
         with distributed.LocalCluster(
             n_workers=1,
             threads_per_worker=1,
-            processes=False,
-            protocol="tcp",
-            dashboard_address=None,
+            processes=True,
+            dashboard_address=":0",
         ) as cluster:
             status, out, _ = run(CHEAP, "--quick", "--cluster", cluster.scheduler_address)
     assert status == 0
