@@ -9,21 +9,22 @@ import argparse
 from pathlib import Path
 
 from paper_figures import registry
-from paper_figures.results import Options, obtain, record
+from paper_figures.results import Options, is_recorded, obtain, record
 from store.results import ResultStore
 
 
 def main() -> None:
-    """Compute what is missing of the recorded needs, and write them to ``recorded/``."""
+    """Compute the needs that are not recorded, and write each to ``recorded/``."""
     parser = argparse.ArgumentParser(prog="python -m paper_figures.record", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
+    parser.add_argument("--recompute", action="store_true", help="also what is recorded already")
     arguments = parser.parse_args()
     store = ResultStore(arguments.out / "results")
-    needs = registry.recorded()
-    obtain(needs, Options(store, data_dir=arguments.data))
+    needs = [need for need in registry.recorded() if arguments.recompute or not is_recorded(need)]
     for need in needs:
-        print(record(need, store))
+        obtain([need], Options(store, data_dir=arguments.data))
+        print(record(need, store), flush=True)
 
 
 if __name__ == "__main__":

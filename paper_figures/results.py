@@ -120,6 +120,11 @@ def record(need: Need, store: ResultStore) -> Path:
     )
 
 
+def is_recorded(need: Need) -> bool:
+    """Return whether a need's results are kept with the package."""
+    return ResultStore(RECORDED).path(need.study_name, _recorded_parameters(need)).is_file()
+
+
 def _recorded_parameters(need: Need) -> dict[str, Any]:
     return {**need.parameters, "seeds": need.seeds}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures import _smith_le_2018_measures as measures
+from paper_figures import _smith_le_2018_noise as noise
 from paper_figures import _smith_le_2018_plots as plots
 from paper_figures.claims import Check, Claim, Criterion
 from paper_figures.registry import Figure
@@ -108,7 +109,7 @@ COORDINATES = Need(
     seeds=1,
     quick_seeds=1,
 )
-RECORDED = (MNIST_01, MNIST_38, MNIST_STOPPED, MNIST_RESCALING)
+RECORDED = (MNIST_01, MNIST_38, MNIST_STOPPED, MNIST_RESCALING, *noise.RECORDED)
 
 # --- claims -------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ _ON_MNIST_38 = "MNIST 3/8, N = 800, test 10,000"
 _ON_DIGITS = "digits 0/1, N = 60, test 280"
 _ON_DIGITS_38 = "digits 3/8, N = 60, test 280"
 
-CLAIMS = (
+_EVIDENCE_CLAIMS = (
     _claim(
         "B1",
         "equation 9",
@@ -423,6 +424,8 @@ CLAIMS = (
         ),
     ),
 )
+
+CLAIMS = (*_EVIDENCE_CLAIMS, *noise.CLAIMS)
 
 # --- figures ------------------------------------------------------------------------------------
 

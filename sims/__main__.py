@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from store.results import ResultStore
     from store.sweep import Study
 
-TOPICS = ("evidence",)  # the modules of this package that declare STUDIES
+TOPICS = ("evidence", "noise_scale")  # the modules of this package that declare STUDIES
 _NOT_PARAMETERS = ("seed", "data_dir")  # --seeds and --data say these
 
 

@@ -206,12 +206,12 @@ def _split(
                 f"{dataset!r} has {len(source.labels)} images: too few for {train_size} to train "
                 f"and {test_size} to test"
             )
-        images = source.images[rows] / source.max_value
-        n, height, width = images.shape
+        n, (height, width) = len(rows), source.images.shape[1:]
         if pool < 1 or height % pool or width % pool:
             raise ValueError(f"pool is {pool}; it must divide {height} and {width}")
-        blocks = images.reshape(n, height // pool, pool, width // pool, pool)
-        sets.append((blocks.mean((2, 4)).reshape(n, -1), source.labels[rows]))
+        blocks = source.images[rows].reshape(n, height // pool, pool, width // pool, pool)
+        features = blocks.mean((2, 4)).reshape(n, -1) / source.max_value
+        sets.append((features, source.labels[rows]))
     return sets[0], sets[1]
 
 
