@@ -453,8 +453,8 @@ def _over_blocks(
 def _decay_and_root(A: Array, D: Array, time: float) -> tuple[Array, Array]:
     """Return exp(-A t), and a root of the covariance that the noise adds in a time t.
 
-    Van Loan's exponential holds exp(+A t) too, whose size would swamp the covariance: he is asked
-    for a time short against all rates, which is doubled until it is t.
+    Van Loan's exponential holds exp(+A t) too, whose size would swamp the covariance: it is taken
+    over a time short against all rates, which is doubled until it is t.
     """
     d = len(A)
     doublings = int(np.ceil(np.log2(max(1.0, float(np.linalg.norm(A, 1)) * time))))

@@ -64,6 +64,8 @@ def states(rng: Rng, n: int, *, first: int = 0) -> Words:
     ------
     ValueError
         If ``n`` is not a positive integer, or ``first`` a negative one.
+    TypeError
+        If a Generator has no seed from which to spawn a child.
 
     References
     ----------
@@ -76,8 +78,8 @@ def states(rng: Rng, n: int, *, first: int = 0) -> Words:
     """
     positive_integer("n", n)
     positive_integer("first", first, minimum=0)
-    seed = np.random.default_rng(rng).bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
-    counter = np.random.Philox(seed)
+    seed = np.random.default_rng(rng).spawn(1)[0].bit_generator.seed_seq
+    counter = np.random.Philox(seed)  # type: ignore[arg-type]
     counter.advance(first)
     return counter.random_raw(4 * n).reshape(n, 4)
 
