@@ -1,10 +1,10 @@
 r"""Sections 4 and 5 of Smith & Le (2018): the noise scale and the batch size, on small models.
 
 The sources at hand give neither the paper's initialization nor its pixel scale nor its momentum's
-form, and each moves the optimum batch size. So what is judged is scaling. The digits are scikit-learn's (64-32-10, 2,000 updates at
-ε = 0.1), MNIST is averaged to 14 x 14 pixels (196-100-10, 3,000 updates at ε = 0.1). Both: Glorot's
-initialization, pixels in [0, 1], heavy ball, batches without replacement. All runs of a sweep have
-equal ε × updates, as in the paper's Figure 5.
+form, and each moves the optimum batch size. So what is judged is scaling. The digits are
+scikit-learn's (64-32-10, 2,000 updates at ε = 0.1); MNIST is averaged to 14 x 14 pixels
+(196-100-10, 3,000 updates at ε = 0.1). Both: Glorot's initialization, pixels in [0, 1], heavy ball,
+batches without replacement. All runs of a sweep have equal ε × updates, as in the paper's Figure 5.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures import _smith_le_2018_noise_measures as measures
+from paper_figures import _smith_le_2018_noise_plots as plots
 from paper_figures.claims import Check, Claim, Criterion
+from paper_figures.registry import Figure
 from paper_figures.results import Need
 from sims import noise_scale
 
@@ -66,7 +68,9 @@ DIGITS_SIZES = _digits(train_sizes=[125, 250, 500], batch_sizes=_TO_FULL_DIGITS)
 DIGITS_MOMENTA = _digits(momenta=_MOMENTA)
 DIGITS_CURVES = _digits(batch_sizes=[16, 500], looks=100)
 DIGITS_DECAY = _digits(weight_decays=_DECAYS, batch_sizes=[12, 16, 24, 48, 128, 500])
-DIGITS_CONVEX = _digits(model="softmax", batch_sizes=_TO_FULL_DIGITS[5:], training_time=1000.0)
+DIGITS_CONVEX = _digits(
+    model="softmax", batch_sizes=[8, 16, 32, 64, 125, 250, 500], training_time=400.0
+)
 MNIST_RATES = _mnist(
     learning_rates=[0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6], batch_sizes=_TO_FULL_MNIST
 )
@@ -75,7 +79,7 @@ MNIST_SIZES = _mnist(
     batch_sizes=[*_GRID[5:], 384, 512],
     training_time=1000.0,
 )
-MNIST_MOMENTA = _mnist(momenta=_MOMENTA)
+MNIST_MOMENTA = _mnist(momenta=_MOMENTA, training_time=1000.0)
 MNIST_CURVES = _mnist(batch_sizes=[30, 1000], looks=200, training_time=1000.0)
 MNIST_DECAY = _mnist(weight_decays=[*_DECAYS, 0.1], batch_sizes=[12, 16, 24, 48, 128, 1000])
 MNIST_CONVEX = _mnist(model="softmax", batch_sizes=_TO_FULL_MNIST[5:], training_time=1000.0)
@@ -577,3 +581,77 @@ _BATCH_CLAIMS = (
 )
 
 CLAIMS = (*_NOISE_CLAIMS, *_BATCH_CLAIMS)
+
+# --- figures -------------------------------------------------------------------------------------
+
+FIGURES = (
+    Figure(
+        "smith_le_2018_figure_3",
+        "Test accuracy and cross-entropy along training, for a small and the full batch.",
+        {"digits": DIGITS_CURVES, "mnist": MNIST_CURVES},
+        plots.curves,
+    ),
+    Figure(
+        "smith_le_2018_figure_4",
+        "Test accuracy against batch size: optimum, collapse, and what conventions do.",
+        {"digits": DIGITS_SIZES, "mnist": MNIST_RATES, **MNIST_STATED},
+        plots.batch_sizes,
+    ),
+    Figure(
+        "smith_le_2018_figure_5",
+        "The optimum batch size against the learning rate.",
+        {"digits": DIGITS_RATES, "mnist": MNIST_RATES},
+        plots.scaling("learning_rate", "learning rate ε", "Figure 5: learning rate", lambda x: x),
+    ),
+    Figure(
+        "smith_le_2018_figure_6",
+        "The optimum batch size against the training-set size.",
+        {"digits": DIGITS_SIZES, "mnist": MNIST_SIZES},
+        plots.scaling("train_size", "training-set size N", "Figure 6: training set", lambda x: x),
+    ),
+    Figure(
+        "smith_le_2018_figure_7",
+        "The optimum batch size against momentum.",
+        {"digits": DIGITS_MOMENTA, "mnist": MNIST_MOMENTA},
+        plots.scaling(
+            "momentum", "1/(1 - m), momentum m", "Figure 7: momentum", lambda m: 1 / (1 - m)
+        ),
+    ),
+    Figure(
+        "smith_le_2018_figure_8",
+        "What L2 regularization does to the gap between small and large batches.",
+        {"digits": DIGITS_DECAY, "mnist": MNIST_DECAY},
+        plots.weight_decay,
+    ),
+    Figure(
+        "smith_le_2018_figure_9",
+        "The distribution of one weight's gradient over examples and over batches.",
+        {"digits": DIGITS_NORMALITY, "mnist": MNIST_NORMALITY},
+        plots.normality,
+    ),
+    Figure(
+        "smith_le_2018_noise_scale_collapse",
+        "Test accuracy against the noise scale, over ε and m, and over N.",
+        {
+            f"{name}_{kind}": need
+            for name, needs in (
+                ("digits", (DIGITS_RATES, DIGITS_MOMENTA, DIGITS_SIZES)),
+                ("mnist", (MNIST_RATES, MNIST_MOMENTA, MNIST_SIZES)),
+            )
+            for kind, need in zip(("rates", "momenta", "sizes"), needs, strict=True)
+        },
+        plots.collapse,
+    ),
+    Figure(
+        "smith_le_2018_stationary_covariance",
+        "The stationary variance of SGD and heavy ball on a quadratic loss, against theory.",
+        {"chains": STATIONARY},
+        plots.stationary,
+    ),
+    Figure(
+        "smith_le_2018_occupation",
+        "Langevin dynamics: occupation of basins against evidence, and passage times.",
+        {"occupation": OCCUPATION, "kramers": KRAMERS},
+        plots.occupation,
+    ),
+)

@@ -114,7 +114,7 @@ def normality(data: Data) -> list[Measured]:
 # --- batch sizes ---------------------------------------------------------------------------------
 
 
-def _accuracy(d: xr.Dataset, **selected: float) -> xr.DataArray:
+def final_accuracy(d: xr.Dataset, **selected: float) -> xr.DataArray:
     """Return the final test accuracy, without the dimensions that have one value."""
     final = d.test_accuracy.isel(time=-1, drop=True).sel(selected, drop=True)
     single = [name for name in final.dims if final.sizes[name] == 1 and name != "seed"]
@@ -131,7 +131,7 @@ def interior_optimum(learning_rate: float) -> Callable[[Data], list[Measured]]:
 
     def measure(data: Data) -> list[Measured]:
         d = data["sweep"]
-        accuracy = _accuracy(d.sel(train_size=d.train_size.max()), learning_rate=learning_rate)
+        accuracy = final_accuracy(d.sel(train_size=d.train_size.max()), learning_rate=learning_rate)
         mean = accuracy.mean("seed")
         best = mean.idxmax("batch_size")
         leads = [
@@ -149,7 +149,7 @@ def interior_optimum(learning_rate: float) -> Callable[[Data], list[Measured]]:
 
 def collapse(data: Data) -> list[Measured]:
     """Return the accuracy at B = 8, and the batch size of collapse."""
-    accuracy = _accuracy(data["sweep"])
+    accuracy = final_accuracy(data["sweep"])
     eight = _mean(100 * accuracy.sel(batch_size=8))
     return [eight, _bootstrapped(optima(accuracy).collapse)]
 
@@ -157,7 +157,7 @@ def collapse(data: Data) -> list[Measured]:
 def optimum_over_collapse(data: Data) -> list[Measured]:
     """Return how far above the collapse the optimum lies, as a ratio."""
     d = data["sweep"]
-    found = optima(_accuracy(d.sel(train_size=d.train_size.max())))
+    found = optima(final_accuracy(d.sel(train_size=d.train_size.max())))
     return [_bootstrapped(found.optimum / found.collapse)]
 
 
@@ -209,7 +209,7 @@ def exponent(dimension: str) -> Callable[[Data], list[Measured]]:
     """Return the exponent of the optimum in a setting (1/(1 - m) for momentum), and R²."""
 
     def measure(data: Data) -> list[Measured]:
-        found = optima(_accuracy(data["sweep"]))
+        found = optima(final_accuracy(data["sweep"]))
         x = found[dimension]
         return [
             _bootstrapped(each)
@@ -223,7 +223,7 @@ def exponent_in_train_size(smallest: int, largest: int) -> Callable[[Data], list
     """Return the exponent of the optimum in N over a range of N."""
 
     def measure(data: Data) -> list[Measured]:
-        found = optima(_accuracy(data["sweep"])).sel(train_size=slice(smallest, largest))
+        found = optima(final_accuracy(data["sweep"])).sel(train_size=slice(smallest, largest))
         return [_bootstrapped(_fit(found, found.train_size)[0])]
 
     return measure
@@ -231,7 +231,7 @@ def exponent_in_train_size(smallest: int, largest: int) -> Callable[[Data], list
 
 def flat_peak(data: Data) -> list[Measured]:
     """Return over how many decades of ε the peak is flat, and by how much it falls at the last."""
-    peak = 100 * optima(_accuracy(data["sweep"])).peak
+    peak = 100 * optima(final_accuracy(data["sweep"])).peak
     rates = np.log10(peak.learning_rate)
 
     def decades(peaks: xr.DataArray) -> float:
@@ -246,13 +246,13 @@ def flat_peak(data: Data) -> list[Measured]:
 
 def peak_range(data: Data) -> list[Measured]:
     """Return the range of the peak accuracy over ε, in points."""
-    peak = 100 * optima(_accuracy(data["sweep"])).peak
+    peak = 100 * optima(final_accuracy(data["sweep"])).peak
     return [_bootstrapped(peak.max("learning_rate") - peak.min("learning_rate"))]
 
 
 def more_data(data: Data) -> list[Measured]:
     """Return the least rise of the peak, and the largest of the gap, with N; in standard errors."""
-    found = optima(_accuracy(data["sweep"]))
+    found = optima(final_accuracy(data["sweep"]))
     gap = found.peak - found.largest_batch
     rises = []
     for values in (found.peak, gap):
@@ -264,7 +264,7 @@ def more_data(data: Data) -> list[Measured]:
 
 def regularized_gap(data: Data) -> list[Measured]:
     """Return the least gap over L2 coefficients, relative to the gap without."""
-    found = optima(_accuracy(data["sweep"]))
+    found = optima(final_accuracy(data["sweep"]))
     gap = found.peak - found.largest_batch
     least = gap.isel(weight_decay=slice(1, None)).min("weight_decay")
     return [_bootstrapped(least / gap.isel(weight_decay=0, drop=True))]
@@ -272,7 +272,7 @@ def regularized_gap(data: Data) -> list[Measured]:
 
 def convex_gap(data: Data) -> list[Measured]:
     """Return the best mean accuracy less that of the full batch, in points."""
-    accuracy = 100 * _accuracy(data["sweep"])
+    accuracy = 100 * final_accuracy(data["sweep"])
     best = accuracy.mean("seed").idxmax("batch_size")
     return [_mean(accuracy.sel(batch_size=best) - accuracy.isel(batch_size=-1))]
 
@@ -334,7 +334,7 @@ def collapse_on_noise_scale(data: Data) -> list[Measured]:
 def joint_scaling(data: Data) -> list[Measured]:
     """Return the largest loss from raising ε and B together from the best B at the least ε."""
     d = data["sweep"]
-    accuracy = 100 * _accuracy(d)
+    accuracy = 100 * final_accuracy(d)
     first = accuracy.isel(learning_rate=0, drop=True)
     best = float(first.mean("seed").idxmax("batch_size"))
     losses = []

@@ -471,4 +471,5 @@ FIGURES = (
         },
         plots.stopped,
     ),
+    *noise.FIGURES,
 )
