@@ -22,9 +22,9 @@ def main() -> None:
     arguments = parser.parse_args()
     store = ResultStore(arguments.out / "results")
     needs = [need for need in registry.recorded() if arguments.recompute or not is_recorded(need)]
+    obtain(needs, Options(store, data_dir=arguments.data))
     for need in needs:
-        obtain([need], Options(store, data_dir=arguments.data))
-        print(record(need, store), flush=True)
+        print(record(need, store))
 
 
 if __name__ == "__main__":
