@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import joblib
 import numpy as np
@@ -33,6 +33,7 @@ from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
+from sims import _sde_kernels as kernels
 from sims import streams
 from sims.streams import LANES, Rng, jit
 from theory._validation import (
@@ -41,7 +42,7 @@ from theory._validation import (
     positive_integer,
     semidefinite_array,
 )
-from theory.landscapes import LineLandscape
+from theory.landscapes import LineLandscape, SpaceLandscape
 
 Array = NDArray[np.float64]
 Parameters = tuple[Any, ...]
@@ -62,19 +63,42 @@ class Equation(NamedTuple):
     parameters: Parameters = ()
 
 
-def langevin(landscape: LineLandscape, temperature: float) -> Equation:
-    r"""Return overdamped Langevin dynamics, :math:`dX = -C'(X)\,dt + \sqrt{2T}\,dW`.
+class SpaceEquation(NamedTuple):
+    """A stochastic differential equation in d dimensions, with independent noise in each.
+
+    ``drift`` and ``diffusion`` take (x, parameters, out) and write their values at x (d,) into
+    ``out`` (d,). Parameters are a tuple of floats, of float64 arrays, or of such tuples.
+    """
+
+    drift: Callable[[Array, Parameters, Array], None]
+    diffusion: Callable[[Array, Parameters, Array], None]
+    parameters: Parameters = ()
+
+
+@overload
+def langevin(landscape: LineLandscape, temperature: float) -> Equation: ...
+
+
+@overload
+def langevin(landscape: SpaceLandscape, temperature: float) -> SpaceEquation: ...
+
+
+def langevin(
+    landscape: LineLandscape | SpaceLandscape, temperature: float
+) -> Equation | SpaceEquation:
+    r"""Return overdamped Langevin dynamics, :math:`dX = -\nabla C(X)\,dt + \sqrt{2T}\,dW`.
 
     Parameters
     ----------
-    landscape : LineLandscape
+    landscape : LineLandscape or SpaceLandscape
         The cost :math:`C`; its parameters and the temperature compile nothing anew.
     temperature : float
         :math:`T`. The stationary density is proportional to :math:`\exp(-C/T)`.
 
     Returns
     -------
-    Equation
+    Equation or SpaceEquation
+        For :func:`paths` and its siblings on the line, or for :func:`space_paths`.
 
     Raises
     ------
@@ -93,13 +117,15 @@ def langevin(landscape: LineLandscape, temperature: float) -> Equation:
     >>> shares.mean(axis=0).round(1)  # a normal of variance 1/4: 0.16, 0.68, 0.16
     array([0.2, 0.7, 0.2])
     """
-    positive_array("temperature", temperature)
-    drift, diffusion = _langevin_kernels(landscape.kernels(jit).gradient)
-    return Equation(drift, diffusion, (float(np.sqrt(2 * temperature)), landscape.parameters))
+    positive_array("temperature", temperature, ndim=0)
+    parameters = (float(np.sqrt(2 * temperature)), landscape.parameters)
+    if isinstance(landscape, SpaceLandscape):
+        return SpaceEquation(*_space_kernels(landscape.kernels(jit).add_gradient), parameters)
+    return Equation(*_line_kernels(landscape.kernels(jit).gradient), parameters)
 
 
 @functools.cache
-def _langevin_kernels(gradient: Any) -> tuple[Any, Any]:
+def _line_kernels(gradient: Any) -> tuple[Any, Any]:
     @jit
     def drift(x: float, parameters: Any) -> Any:
         return -gradient(x, parameters[1])
@@ -107,6 +133,22 @@ def _langevin_kernels(gradient: Any) -> tuple[Any, Any]:
     @jit
     def diffusion(x: float, parameters: Any) -> Any:
         return parameters[0]
+
+    return drift, diffusion
+
+
+@functools.cache
+def _space_kernels(add_gradient: Any) -> tuple[Any, Any]:
+    @jit
+    def drift(x: Array, parameters: Any, out: Array) -> None:
+        for j in range(len(out)):
+            out[j] = 0.0
+        add_gradient(x, parameters[1], -1.0, out)
+
+    @jit
+    def diffusion(x: Array, parameters: Any, out: Array) -> None:
+        for j in range(len(out)):
+            out[j] = parameters[0]
 
     return drift, diffusion
 
@@ -177,17 +219,72 @@ def paths(
     (array([1.]), array([[0.368, 0.735]]))
     """
     x, move, step = _prepare(start, step_size, steps, scheme, noise)
-    every = positive_integer("record_every", steps if record_every is None else record_every)
-    if every > steps:
-        raise ValueError(f"record_every is {every}, but there are only {steps} steps")
+    every = _every(steps, record_every)
     records = np.empty((steps // every, *x.shape))
     arguments = (move, step, *_compiled(equation), float(step_size), steps, every)
-    _over_blocks(_paths_kernel, rng, x, records.swapaxes(0, 1), arguments, threads)
+    _over_blocks(kernels.follow_paths, rng, x, records.swapaxes(0, 1), arguments, threads)
     n = np.size(start)
     values: Array = records.reshape(len(records), -1)[:, :n]
     _check_finite(x.ravel()[:n], step_size)
-    times: Array = step_size * every * np.arange(1.0, len(records) + 1.0)
-    return times, values
+    return _times(step_size, every, len(records)), values
+
+
+def space_paths(
+    equation: SpaceEquation,
+    start: ArrayLike,
+    *,
+    step_size: float,
+    steps: int,
+    record_every: int | None = None,
+    rng: Rng = None,
+    threads: int = 1,
+) -> tuple[Array, Array]:
+    """Simulate n independent paths in d dimensions by Euler and Maruyama's scheme.
+
+    Parameters
+    ----------
+    equation : SpaceEquation
+        Drift, diffusion and their parameters.
+    start : array_like (n, d)
+        Where each path starts.
+    step_size, steps, record_every, rng, threads
+        As :func:`paths` takes them.
+
+    Returns
+    -------
+    times : ndarray (R,)
+        Times of the records, without the start.
+    values : ndarray (R, n, d)
+        The paths there.
+
+    Raises
+    ------
+    ValueError
+        See :func:`paths`.
+
+    Examples
+    --------
+    >>> from theory.landscapes import Quadratic
+    >>> bowl = Quadratic(hessian_matrix=[[2.0, 1.0], [1.0, 2.0]])
+    >>> times, x = space_paths(
+    ...     langevin(bowl, 1.0), np.zeros((4000, 2)), step_size=0.02, steps=500, rng=0
+    ... )
+    >>> np.cov(x[-1].T).round(1)  # the inverse of the Hessian: 2/3 and -1/3
+    array([[ 0.7, -0.3],
+           [-0.3,  0.7]])
+    """
+    x = finite_array("start", start, ndim=2).copy()
+    positive_array("step_size", step_size, ndim=0)
+    every = _every(positive_integer("steps", steps), record_every)
+    arguments = (*_compiled(equation), float(step_size), steps, every)
+    records = np.empty((len(x), steps // every, x.shape[1]))
+    states = streams.states(rng, len(x))
+    joblib.Parallel(n_jobs=threads, prefer="threads")(
+        joblib.delayed(kernels.follow_space_paths)(states[part], x[part], records[part], *arguments)
+        for part in _parts(len(x), threads)
+    )
+    _check_finite(x @ np.ones(x.shape[1]), step_size)
+    return _times(step_size, every, records.shape[1]), records.swapaxes(0, 1)
 
 
 def occupation(
@@ -240,7 +337,7 @@ def occupation(
         raise ValueError("edges must increase")
     below = np.zeros((len(x), len(bounds), LANES))
     arguments = (move, step, *_compiled(equation), float(step_size), burn_in, steps, bounds)
-    _over_blocks(_occupation_kernel, rng, x, below, arguments, threads)
+    _over_blocks(kernels.count_occupation, rng, x, below, arguments, threads)
     n = np.size(start)
     _check_finite(x.ravel()[:n], step_size)
     shares = below.swapaxes(1, 2).reshape(-1, len(bounds))[:n] / steps
@@ -303,7 +400,9 @@ def first_passage(
     states = streams.states(rng, len(x))
     parts = _parts(len(x), threads)
     joblib.Parallel(n_jobs=threads, prefer="threads")(
-        joblib.delayed(_passage_kernel)(states[part], x[part], taken[part], exits[part], *arguments)
+        joblib.delayed(kernels.follow_to_exits)(
+            states[part], x[part], taken[part], exits[part], *arguments
+        )
         for part in parts
     )
     _check_finite(x, step_size)
@@ -370,7 +469,7 @@ def ornstein_uhlenbeck(
     out, normals = np.empty((records, n, d)), np.empty((n, d))
     with np.errstate(over="ignore", invalid="ignore"):
         for record in out:
-            _fill_rows(states, normals)
+            kernels.fill_rows(states, normals)
             x = x @ decay.T + normals @ root.T
             record[:] = x
     if not np.all(np.isfinite(out)):
@@ -395,18 +494,38 @@ def _prepare(
     if noise not in NOISES:
         raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(NOISES)}")
     if noise == "normal":
-        move = _move_normal
+        move = kernels.move_normal
     else:
-        move = _move_sign if scheme == "euler-maruyama" else _move_three_point
+        move = kernels.move_sign if scheme == "euler-maruyama" else kernels.move_three_point
     blocks = np.full(-(-len(x) // LANES) * LANES, x[0])  # lanes to spare repeat the first path
     blocks[: len(x)] = x
-    return blocks.reshape(-1, LANES), move, _euler if scheme == "euler-maruyama" else _platen
+    return (
+        blocks.reshape(-1, LANES),
+        move,
+        kernels.euler if scheme == "euler-maruyama" else kernels.platen,
+    )
 
 
-def _compiled(equation: Equation) -> tuple[Any, Any, Parameters]:
+def _every(steps: int, record_every: int | None) -> int:
+    every = positive_integer("record_every", steps if record_every is None else record_every)
+    if every > steps:
+        raise ValueError(f"record_every is {every}, but there are only {steps} steps")
+    return every
+
+
+def _times(step_size: float, every: int, count: int) -> Array:
+    times: Array = step_size * every * np.arange(1.0, count + 1.0)
+    return times
+
+
+def _compiled(equation: Equation | SpaceEquation) -> tuple[Any, Any, Parameters]:
     """Return the functions compiled, and the parameters, or say which does not compile and why."""
-    parameters, kernels = _floats(equation.parameters), []
-    types = (float64, typeof(parameters))  # type: ignore[no-untyped-call]
+    parameters, compiled = _floats(equation.parameters), []
+    kind = typeof(parameters)  # type: ignore[no-untyped-call]
+    types: tuple[Any, ...] = (float64, kind)
+    signature = "(x, parameters)"
+    if isinstance(equation, SpaceEquation):
+        types, signature = (float64[::1], kind, float64[::1]), "(x, parameters, out)"
     for name in ("drift", "diffusion"):
         function = getattr(equation, name)
         kernel = function if hasattr(function, "py_func") else _compile(function)
@@ -414,16 +533,22 @@ def _compiled(equation: Equation) -> tuple[Any, Any, Parameters]:
             kernel.compile(types)
         except (NumbaError, TypeError) as error:
             raise ValueError(
-                f"{name} must be a function of (x, parameters) that Numba compiles for parameters "
-                f"= {parameters}: {error}"
+                f"{name} must be a function of {signature} that Numba compiles for parameters = "
+                f"{parameters}: {error}"
             ) from None
-        kernels.append(kernel)
-    return kernels[0], kernels[1], parameters
+        compiled.append(kernel)
+    return compiled[0], compiled[1], parameters
 
 
 def _floats(parameters: Parameters) -> Parameters:
-    """Return nested tuples with each number as a float: an int would compile everything anew."""
-    return tuple(_floats(p) if isinstance(p, tuple) else float(p) for p in parameters)
+    """Return nested tuples with all numbers float64: an int would compile everything anew."""
+
+    def as_float(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return _floats(value)
+        return np.ascontiguousarray(value, float) if isinstance(value, np.ndarray) else float(value)
+
+    return tuple(as_float(value) for value in parameters)
 
 
 _compile = functools.cache(jit)
@@ -478,180 +603,3 @@ def _check_finite(x: Array, step_size: float) -> None:
             f"{lost} of {len(x)} paths left the range of float64: step_size = {step_size:g} is too "
             "large for this drift"
         )
-
-
-# --- kernels -------------------------------------------------------------------------------------
-
-
-@jit
-def _euler(
-    x: float, z: float, h: float, root_h: float, drift: Any, diffusion: Any, parameters: Any
-) -> float:
-    return x + h * drift(x, parameters) + z * (root_h * diffusion(x, parameters))  # type: ignore[no-any-return]
-
-
-@jit
-def _platen(
-    x: float, z: float, h: float, root_h: float, drift: Any, diffusion: Any, parameters: Any
-) -> float:
-    """Step by Platen's explicit scheme of weak order 2 (Kloeden & Platen 1992, 15.1.1)."""
-    a, b = drift(x, parameters), diffusion(x, parameters)
-    ahead = x + h * a
-    above = diffusion(ahead + root_h * b, parameters)
-    below = diffusion(ahead - root_h * b, parameters)
-    return (  # type: ignore[no-any-return]
-        x
-        + 0.5 * h * (a + drift(ahead + root_h * z * b, parameters))
-        + 0.25 * root_h * (z * (above + below + 2.0 * b) + (above - below) * (z * z - 1.0))
-    )
-
-
-# One step of a block of lanes. ``words`` (LANES,) and ``z`` (2, LANES) keep what is drawn for
-# several steps at a time: normals come in pairs, a word holds 64 signs or two three-point numbers.
-
-
-@jit
-def _move_normal(
-    t: int,
-    block: Any,
-    words: Any,
-    z: Array,
-    x: Array,
-    h: float,
-    step: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-) -> None:
-    if t % 2 == 0:
-        streams.fill_lane_normals(block, z[0], z[1])
-    root_h, now = np.sqrt(h), z[t % 2]
-    for k in range(LANES):
-        x[k] = step(x[k], now[k], h, root_h, drift, diffusion, parameters)
-
-
-@jit
-def _move_sign(
-    t: int,
-    block: Any,
-    words: Any,
-    z: Array,
-    x: Array,
-    h: float,
-    step: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-) -> None:
-    if t % 64 == 0:
-        streams.fill_lane_words(block, words)
-    root_h, used = np.sqrt(h), np.uint64(t % 64)
-    for k in range(LANES):
-        x[k] = step(
-            x[k], streams.to_sign(words[k] >> used), h, root_h, drift, diffusion, parameters
-        )
-
-
-@jit
-def _move_three_point(
-    t: int,
-    block: Any,
-    words: Any,
-    z: Array,
-    x: Array,
-    h: float,
-    step: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-) -> None:
-    if t % 2 == 0:
-        streams.fill_lane_words(block, words)
-    root_h, used = np.sqrt(h), np.uint64(32 * (t % 2))
-    for k in range(LANES):
-        x[k] = step(
-            x[k], streams.to_three_point(words[k] >> used), h, root_h, drift, diffusion, parameters
-        )
-
-
-@jit
-def _paths_kernel(
-    block_streams: Any,
-    starts: Array,
-    records: Array,
-    move: Any,
-    step: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-    h: float,
-    steps: int,
-    every: int,
-) -> None:
-    words, z = np.empty(LANES, np.uint64), np.empty((2, LANES))
-    for b in range(len(starts)):
-        x = starts[b]
-        for t in range(steps):
-            move(t, block_streams[b], words, z, x, h, step, drift, diffusion, parameters)
-            if (t + 1) % every == 0:
-                records[b, (t + 1) // every - 1] = x
-
-
-@jit
-def _occupation_kernel(
-    block_streams: Any,
-    starts: Array,
-    below: Array,
-    move: Any,
-    step: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-    h: float,
-    burn_in: int,
-    steps: int,
-    edges: Array,
-) -> None:
-    words, z = np.empty(LANES, np.uint64), np.empty((2, LANES))
-    for b in range(len(starts)):
-        x = starts[b]
-        for t in range(burn_in + steps):
-            move(t, block_streams[b], words, z, x, h, step, drift, diffusion, parameters)
-            if t >= burn_in:
-                for e in range(len(edges)):
-                    edge, counts = edges[e], below[b, e]
-                    for k in range(LANES):
-                        counts[k] += 1.0 if x[k] < edge else 0.0
-
-
-@jit
-def _passage_kernel(
-    states: Any,
-    starts: Array,
-    taken: Any,
-    exits: Any,
-    drift: Any,
-    diffusion: Any,
-    parameters: Any,
-    h: float,
-    max_steps: int,
-    ends: tuple[float, float],
-) -> None:
-    # Paths end at different times: in lanes most would wait for the last.
-    root_h, z = np.sqrt(h), (0.0, 0.0)
-    for i in range(len(starts)):
-        x = starts[i]
-        for t in range(max_steps):
-            if t % 2 == 0:
-                z = streams.normals(states[i])
-            x = _euler(x, z[t % 2], h, root_h, drift, diffusion, parameters)
-            if not ends[0] < x < ends[1]:
-                taken[i], exits[i] = t + 1, -1 if x <= ends[0] else 1
-                break
-        starts[i] = x
-
-
-@jit
-def _fill_rows(states: Any, out: Array) -> None:
-    for i in range(len(out)):
-        streams.fill_normals(states[i], out[i])

@@ -13,6 +13,7 @@ from stat_asserts import assert_counts, assert_mean
 from sims import sde, streams
 from sims.sde import Equation, first_passage, occupation, ornstein_uhlenbeck, paths
 from sims.streams import LANES
+from theory.landscapes import DoubleWell, Parabola, Quadratic, WellMixture
 
 ALPHA = 1e-5
 ROOT3 = np.sqrt(3.0)
@@ -744,3 +745,101 @@ def test_functions_that_do_not_compile_are_named_with_the_reason(drift, reason, 
         paths(equation, [0.0], step_size=0.1, steps=3)
     with raises(message):
         first_passage(equation, [0.0], lower=-1.0, step_size=0.1, max_steps=3)
+
+
+# --- Langevin dynamics and paths in space ---------------------------------------------------------
+
+
+def test_langevin_on_the_line_is_the_gradient_and_the_temperature():
+    well = DoubleWell(barrier=2.0, tilt=0.3)
+    equation = sde.langevin(well, 0.5)
+    for x in (-1.3, 0.2, 2.0):
+        assert equation.drift(x, equation.parameters) == pytest.approx(-float(well.gradient(x)))
+        assert equation.diffusion(x, equation.parameters) == 1.0
+
+
+def test_langevin_reaches_the_boltzmann_variance():
+    thermal = sde.langevin(Parabola(curvature=4.0), 2.0)
+    h, n = 0.05, 4000
+    _, x = sde.paths(thermal, np.zeros(n), step_size=h, steps=200, rng=1)
+    scheme = 2.0 / 4.0 / (1 - 4.0 * h / 2)  # the scheme's own variance: T/k over 1 - hk/2
+    assert_mean(x[-1] ** 2, scheme)
+    with pytest.raises(AssertionError):
+        assert_mean(x[-1] ** 2, 1.15 * scheme)
+
+
+def test_langevin_in_space_follows_the_landscape():
+    bowl = Quadratic(hessian_matrix=[[3.0, 1.0], [1.0, 2.0]], center=[0.5, -0.5])
+    start, h = np.array([[1.0, 2.0], [-1.0, 0.5], [3.0, 3.0]]), 0.01
+    _, x = sde.space_paths(sde.langevin(bowl, 1e-18), start, step_size=h, steps=7, record_every=1)
+    expected = start
+    for step in x:
+        expected = expected - h * bowl.gradient(expected)
+        np.testing.assert_allclose(step, expected, atol=1e-7)
+
+
+def test_langevin_in_space_reaches_the_inverse_hessian():
+    H, h, n = np.array([[3.0, 1.0], [1.0, 2.0]]), 0.05, 4000
+    thermal = sde.langevin(Quadratic(hessian_matrix=H), 1.0)
+    _, x = sde.space_paths(thermal, np.zeros((n, 2)), step_size=h, steps=200, rng=2)
+    exact = np.linalg.inv(H @ (np.eye(2) - h * H / 2))
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        assert_mean(x[-1, :, i] * x[-1, :, j], exact[i, j])
+    with pytest.raises(AssertionError):
+        assert_mean(x[-1, :, 0] * x[-1, :, 1], -0.5 * exact[0, 1])
+
+
+def test_space_paths_have_the_same_bits_for_any_threads_and_number_of_paths():
+    wells = WellMixture(
+        costs=[0.0, 1.0], centers=[[-1.0, 0.0], [1.0, 0.5]], hessians=[np.eye(2), 3 * np.eye(2)]
+    )
+    run = {"step_size": 0.01, "steps": 20, "record_every": 6, "rng": 3}
+    times, x = sde.space_paths(sde.langevin(wells, 0.7), np.ones((9, 2)), **run)
+    assert x.shape == (3, 9, 2)
+    np.testing.assert_allclose(times, [0.06, 0.12, 0.18])
+    for threads in (2, 3):
+        again = sde.space_paths(sde.langevin(wells, 0.7), np.ones((9, 2)), threads=threads, **run)
+        np.testing.assert_array_equal(again[1], x)
+    fewer = sde.space_paths(sde.langevin(wells, 0.7), np.ones((4, 2)), **run)
+    np.testing.assert_array_equal(fewer[1], x[:, :4])
+
+
+def test_space_paths_take_a_users_functions():
+    def drift(x, parameters, out):
+        out[0], out[1] = x[1], -parameters[0] * x[0]
+
+    def quiet(x, parameters, out):
+        out[0], out[1] = 0.0, 0.0
+
+    oscillator = sde.SpaceEquation(drift, quiet, (4,))
+    _, x = sde.space_paths(oscillator, [[1.0, 0.0]], step_size=1e-4, steps=10_000)
+    np.testing.assert_allclose(x[-1, 0], [np.cos(2.0), -2 * np.sin(2.0)], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": [0.0, 1.0]}, "start must have 2 dimensions"),
+        ({"steps": 0}, "steps must be an integer"),
+        ({"step_size": 0.0}, "step_size must be positive"),
+        ({"record_every": 11}, "record_every is 11"),
+        ({"threads": 0}, "threads must be an integer"),
+        ({"step_size": 50.0, "steps": 500}, "left the range of float64"),
+    ],
+)
+def test_mistakes_in_space_are_told(changes, message):
+    bowl = sde.langevin(Quadratic(hessian_matrix=np.eye(2)), 1.0)
+    arguments = {"start": np.zeros((2, 2)), "step_size": 0.1, "steps": 10, **changes}
+    with pytest.raises(ValueError, match=message), np.errstate(all="ignore"):
+        sde.space_paths(bowl, **arguments)
+
+
+def test_a_temperature_must_be_positive():
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        sde.langevin(Parabola(curvature=1.0), 0.0)
+
+
+def test_a_space_function_that_does_not_compile_is_named():
+    equation = sde.SpaceEquation(lambda x, p: 0.0, lambda x, p, out: None)
+    with pytest.raises(ValueError, match=r"drift must be a function of \(x, parameters, out\)"):
+        sde.space_paths(equation, [[0.0]], step_size=0.1, steps=1)
