@@ -601,21 +601,19 @@ FIGURES = (
         "smith_le_2018_figure_5",
         "The optimum batch size against the learning rate.",
         {"digits": DIGITS_RATES, "mnist": MNIST_RATES},
-        plots.scaling("learning_rate", "learning rate ε", "Figure 5: learning rate", lambda x: x),
+        plots.scaling("learning_rate", "ε", "Figure 5: learning rate", "learning rate ε"),
     ),
     Figure(
         "smith_le_2018_figure_6",
         "The optimum batch size against the training-set size.",
         {"digits": DIGITS_SIZES, "mnist": MNIST_SIZES},
-        plots.scaling("train_size", "training-set size N", "Figure 6: training set", lambda x: x),
+        plots.scaling("train_size", "N", "Figure 6: training set", "training-set size N"),
     ),
     Figure(
         "smith_le_2018_figure_7",
         "The optimum batch size against momentum.",
         {"digits": DIGITS_MOMENTA, "mnist": MNIST_MOMENTA},
-        plots.scaling(
-            "momentum", "1/(1 - m), momentum m", "Figure 7: momentum", lambda m: 1 / (1 - m)
-        ),
+        plots.scaling("momentum", "m", "Figure 7: momentum", "1/(1 - m)", lambda m: 1 / (1 - m)),
     ),
     Figure(
         "smith_le_2018_figure_8",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 from paper_figures.claims import Measured
 from sims.noise_scale import optimal_batch_sizes
@@ -13,6 +14,7 @@ from theory.noise_scale import noise_scale
 
 Data = Mapping[str, xr.Dataset]
 CHANCE = 0.1
+UNKNOWN = Measured(np.nan, np.nan)  # meets no criterion; a mean over runs that diverged is that
 
 
 def _worst(values: xr.DataArray) -> Measured:
@@ -20,6 +22,8 @@ def _worst(values: xr.DataArray) -> Measured:
 
     ``values`` have a dimension ``seed``; the largest is that of the mean over seeds.
     """
+    if not np.isfinite(values).all():
+        return UNKNOWN
     mean, n = abs(values.mean("seed")), values.sizes["seed"]
     error = values.std("seed", ddof=min(1, n - 1)) / np.sqrt(n)
     where = mean.argmax(...)
@@ -27,16 +31,25 @@ def _worst(values: xr.DataArray) -> Measured:
 
 
 def _mean(values: xr.DataArray) -> Measured:
+    if not np.isfinite(values).all():
+        return UNKNOWN
     n = values.size
     return Measured(
         float(values.mean()), float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
     )
 
 
-def _bootstrapped(statistic: xr.DataArray) -> Measured:
-    """Return a statistic of the seeds' mean, which is resample 0, and its bootstrapped error."""
-    values = statistic.values
-    return Measured(float(values[0]), float(values[1:].std(ddof=1)))
+def _bootstrapped(statistic: ArrayLike, d: xr.Dataset) -> Measured:
+    """Return a statistic of the mean over d's seeds, resample 0, and its bootstrapped error."""
+    value, *others = np.asarray(statistic)
+    known = d.sizes["seed"] > 1 and np.isfinite(others).all()
+    return Measured(float(value), float(np.std(others, ddof=1)) if known else np.nan)
+
+
+def _in_standard_errors(value: ArrayLike, error: ArrayLike) -> NDArray[np.float64]:
+    """Return value / error, or 0 where the value is 0 and all seeds agree."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.asarray(value) == 0, 0 * np.asarray(error), np.divide(value, error))
 
 
 # --- the laws of the process ---------------------------------------------------------------------
@@ -49,7 +62,7 @@ def noise_covariance(data: Data) -> list[Measured]:
     full = d.batch_size == d.batch_size.max()
     zero = without & full
     return [
-        _worst((d.trace / d.trace_theory.where(~zero) - 1).fillna(0.0)),
+        _worst((d.trace / d.trace_theory - 1).where(~zero, 0.0)),
         _worst(d.trace.where(zero, 0.0)),
     ]
 
@@ -61,17 +74,17 @@ def _stability(d: xr.Dataset) -> xr.DataArray:
 def equal_noise(data: Data) -> list[Measured]:
     """Return the spread of the variance over settings of equal g, and its distance from theory."""
     d = data["chains"].isel(setting=slice(0, 4))
-    small = d.variance.where(_stability(d) <= 0.05)
-    several = small.notnull().isel(seed=0, drop=True).sum("setting") > 1
-    spread = (small / small.mean("setting") - 1).where(several).fillna(0.0)
-    return [_worst(spread), _worst(d.variance / d.exact - 1)]
+    small = _stability(d) <= 0.05
+    several = small & (small.sum("setting") > 1)
+    spread = d.variance / d.variance.where(small).mean("setting") - 1
+    return [_worst(spread.where(several, 0.0)), _worst(d.variance / d.exact - 1)]
 
 
 def momentum_factor(data: Data) -> list[Measured]:
     """Return the distance of the variance from the continuous and from the discrete theory."""
     d = data["chains"].isel(setting=slice(4, None))
     small = _stability(d) <= 0.05 * (1 - d.momentum)
-    excess = (d.variance / d.continuous - 1).where(small).fillna(0.0)
+    excess = (d.variance / d.continuous - 1).where(small, 0.0)
     return [_worst(excess), _worst(d.variance / d.exact - 1)]
 
 
@@ -99,7 +112,7 @@ def occupation(data: Data) -> list[Measured]:
     odds = _mean(d.simulated)
     exact, laplace = (float(values.isel(seed=0)) for values in (d.exact, d.laplace))
     return [
-        Measured(abs(odds.value - exact) / odds.uncertainty, 1.0),
+        Measured(float(_in_standard_errors(abs(odds.value - exact), odds.uncertainty)), 1.0),
         Measured(abs(laplace - exact), 0.0),
     ]
 
@@ -127,7 +140,10 @@ def optima(accuracy: xr.DataArray) -> xr.Dataset:
 
 
 def interior_optimum(learning_rate: float) -> Callable[[Data], list[Measured]]:
-    """Return the best batch size's lead over the full batch, and over a quarter of itself."""
+    """Return the best batch size's lead over the full batch, and over a quarter of itself.
+
+    The second is unknown where the sweep does not go down to a quarter of the best.
+    """
 
     def measure(data: Data) -> list[Measured]:
         d = data["sweep"]
@@ -141,8 +157,10 @@ def interior_optimum(learning_rate: float) -> Callable[[Data], list[Measured]]:
             )
             for other in (accuracy.batch_size.max(), best / 4)
         ]
-        points = [Measured(100 * value, 100 * error) for value, error in leads]
-        return [points[0], Measured(points[0].value / points[0].uncertainty, 1.0), points[1]]
+        full, quarter = (Measured(100 * value, 100 * error) for value, error in leads)
+        if best / 4 < accuracy.batch_size.min():
+            quarter = UNKNOWN
+        return [full, Measured(float(_in_standard_errors(*full)), 1.0), quarter]
 
     return measure
 
@@ -151,18 +169,21 @@ def collapse(data: Data) -> list[Measured]:
     """Return the accuracy at B = 8, and the batch size of collapse."""
     accuracy = final_accuracy(data["sweep"])
     eight = _mean(100 * accuracy.sel(batch_size=8))
-    return [eight, _bootstrapped(optima(accuracy).collapse)]
+    return [eight, _bootstrapped(optima(accuracy).collapse, data["sweep"])]
 
 
 def optimum_over_collapse(data: Data) -> list[Measured]:
     """Return how far above the collapse the optimum lies, as a ratio."""
     d = data["sweep"]
     found = optima(final_accuracy(d.sel(train_size=d.train_size.max())))
-    return [_bootstrapped(found.optimum / found.collapse)]
+    return [_bootstrapped(found.optimum / found.collapse, d)]
 
 
 def crossing(data: Data) -> list[Measured]:
-    """Return the full batch's largest lead, the updates until it is lost, and the final lead."""
+    """Return the full batch's largest lead, the updates until it is lost, and the final lead.
+
+    Where it is never lost, the updates are infinite.
+    """
     d = data["curves"]
     curves = d.test_accuracy.squeeze(["learning_rate", "momentum", "weight_decay", "train_size"])
     lead = 100 * (curves.isel(batch_size=0, drop=True) - curves.isel(batch_size=1, drop=True))
@@ -170,21 +191,18 @@ def crossing(data: Data) -> list[Measured]:
     updates = d.time / float(d.learning_rate.isel(learning_rate=0))
 
     def last_behind(mean: xr.DataArray) -> float:
-        late = updates.where(mean < 0)
-        return float(late.max()) if bool(late.notnull().any()) else 0.0
+        looks = np.flatnonzero(mean < 0)
+        if len(looks) and looks[-1] == mean.size - 1:
+            return np.inf
+        return float(updates[looks[-1]]) if len(looks) else 0.0
 
     worst = int(behind.argmin("time"))
     early = _mean(-lead.isel(time=worst))
     rng = np.random.default_rng(0)
     n = lead.sizes["seed"]
-    resampled = [
-        last_behind(lead.isel(seed=rng.integers(n, size=n)).mean("seed")) for _ in range(200)
-    ]
-    return [
-        early,
-        Measured(last_behind(behind), float(np.std(resampled)) if n > 1 else np.nan),
-        _mean(lead.isel(time=-1)),
-    ]
+    resampled = (lead.isel(seed=rng.integers(n, size=n)).mean("seed") for _ in range(200))
+    crossings = [last_behind(mean) for mean in (behind, *resampled)]
+    return [early, _bootstrapped(crossings, d), _mean(lead.isel(time=-1))]
 
 
 def overfitting(data: Data) -> list[Measured]:
@@ -212,7 +230,7 @@ def exponent(dimension: str) -> Callable[[Data], list[Measured]]:
         found = optima(final_accuracy(data["sweep"]))
         x = found[dimension]
         return [
-            _bootstrapped(each)
+            _bootstrapped(each, data["sweep"])
             for each in _fit(found, 1 / (1 - x) if dimension == "momentum" else x)
         ]
 
@@ -224,7 +242,7 @@ def exponent_in_train_size(smallest: int, largest: int) -> Callable[[Data], list
 
     def measure(data: Data) -> list[Measured]:
         found = optima(final_accuracy(data["sweep"])).sel(train_size=slice(smallest, largest))
-        return [_bootstrapped(_fit(found, found.train_size)[0])]
+        return [_bootstrapped(_fit(found, found.train_size)[0], data["sweep"])]
 
     return measure
 
@@ -241,25 +259,25 @@ def flat_peak(data: Data) -> list[Measured]:
 
     widths = [decades(peak.isel(resample=i)) for i in range(peak.sizes["resample"])]
     fall = peak.max("learning_rate") - peak.isel(learning_rate=-1)
-    return [Measured(widths[0], float(np.std(widths[1:]))), _bootstrapped(fall)]
+    return [_bootstrapped(each, data["sweep"]) for each in (widths, fall)]
 
 
 def peak_range(data: Data) -> list[Measured]:
     """Return the range of the peak accuracy over ε, in points."""
     peak = 100 * optima(final_accuracy(data["sweep"])).peak
-    return [_bootstrapped(peak.max("learning_rate") - peak.min("learning_rate"))]
+    return [_bootstrapped(peak.max("learning_rate") - peak.min("learning_rate"), data["sweep"])]
 
 
 def more_data(data: Data) -> list[Measured]:
     """Return the least rise of the peak, and the largest of the gap, with N; in standard errors."""
     found = optima(final_accuracy(data["sweep"]))
     gap = found.peak - found.largest_batch
-    rises = []
-    for values in (found.peak, gap):
-        step = values.diff("train_size")
-        error = step.isel(resample=slice(1, None)).std("resample", ddof=1)
-        rises.append(step.isel(resample=0) / error)
-    return [Measured(float(rises[0].min()), 1.0), Measured(float(rises[1].max()), 1.0)]
+
+    def rises(values: xr.DataArray) -> NDArray[np.float64]:
+        steps = values.diff("train_size").transpose("train_size", "resample")
+        return _in_standard_errors(*np.transpose([_bootstrapped(s, data["sweep"]) for s in steps]))
+
+    return [Measured(float(rises(found.peak).min()), 1.0), Measured(float(rises(gap).max()), 1.0)]
 
 
 def regularized_gap(data: Data) -> list[Measured]:
@@ -267,7 +285,7 @@ def regularized_gap(data: Data) -> list[Measured]:
     found = optima(final_accuracy(data["sweep"]))
     gap = found.peak - found.largest_batch
     least = gap.isel(weight_decay=slice(1, None)).min("weight_decay")
-    return [_bootstrapped(least / gap.isel(weight_decay=0, drop=True))]
+    return [_bootstrapped(least / gap.isel(weight_decay=0, drop=True), data["sweep"])]
 
 
 def convex_gap(data: Data) -> list[Measured]:
@@ -280,6 +298,7 @@ def convex_gap(data: Data) -> list[Measured]:
 def noise_scale_curves(d: xr.Dataset) -> list[tuple[str, np.ndarray, xr.DataArray]]:
     """Return for every ε, m and N of a sweep its name, g at each batch size, and the accuracy."""
     curves = []
+    varies = d.sizes["train_size"] > 1
     final = d.test_accuracy.isel(time=-1, weight_decay=0)
     for rate in d.learning_rate.values:
         for m in d.momentum.values:
@@ -287,7 +306,8 @@ def noise_scale_curves(d: xr.Dataset) -> list[tuple[str, np.ndarray, xr.DataArra
                 curve = final.sel(learning_rate=rate, momentum=m, train_size=size, drop=True)
                 curve = curve.where(curve.batch_size < size, drop=True)
                 g = noise_scale(rate, int(size), curve.batch_size.values, m)
-                curves.append((f"ε = {rate:g}, m = {m:g}, N = {size:,}", g, curve))
+                label = f"N = {size:,}" if varies else f"ε = {rate:g}, m = {m:g}"
+                curves.append((label, g, curve))
     return curves
 
 
@@ -328,7 +348,7 @@ def collapse_on_noise_scale(data: Data) -> list[Measured]:
         spread(xr.DataArray(each, coords={"seed": curves[0][2].seed}, dims="seed"))
         for each in weights
     ]
-    return [Measured(spreads[0], float(np.std(spreads[1:])))]
+    return [_bootstrapped(spreads, d)]
 
 
 def joint_scaling(data: Data) -> list[Measured]:
@@ -346,7 +366,7 @@ def joint_scaling(data: Data) -> list[Measured]:
             batch_size=best * factor, method="nearest", drop=True
         )
         losses.append(_mean(first.sel(batch_size=best, drop=True) - scaled))
-    return [max(losses, default=Measured(np.nan, np.nan))]
+    return [max(losses, default=UNKNOWN)]
 
 
 # --- McCandlish ----------------------------------------------------------------------------------

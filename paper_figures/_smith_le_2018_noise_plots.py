@@ -83,7 +83,8 @@ def curves(data: Data) -> Figure:
 def batch_sizes(data: Data) -> Figure:
     """Draw test accuracy against batch size, whole and at the top; and three conventions."""
     sweeps = {name: d for name, d in data.items() if name in _NETWORKS}
-    drawing, grid = _grid(1, len(sweeps) + 1, 2.9)
+    conventions = [(name, d) for name, d in data.items() if name not in _NETWORKS]
+    drawing, grid = _grid(1, len(sweeps) + bool(conventions), 2.9)
     for axes, (name, d) in zip(grid[0], sweeps.items(), strict=False):
         d = d.sel(train_size=d.train_size.max())
         accuracy = final_accuracy(d, learning_rate=0.1)
@@ -95,11 +96,10 @@ def batch_sizes(data: Data) -> Figure:
             axes.axvline(float(found[which][0]), color=colour, linewidth=1.0, label=which)
         _zoom(axes, accuracy, 8.0)
         axes.set(title=f"{_title(name, d)}, N = {int(d.train_size):,}")
-    axes = grid[0, -1]
-    conventions = [(name, d) for name, d in data.items() if name not in _NETWORKS]
     for (name, d), colour in zip(conventions, (BLUE, ORANGE, PURPLE), strict=False):
-        _curve(axes, 100 * final_accuracy(d), "batch_size", colour, name.removeprefix("ε = 1, "))
-    axes.set(title="MNIST 14×14, ε = 1, m = 0.9")
+        axes, label = grid[0, -1], name.removeprefix("ε = 1, ")
+        _curve(axes, 100 * final_accuracy(d), "batch_size", colour, label)
+        axes.set(title=f"{_title('mnist', d).split(',')[0]}, ε = 1, m = 0.9", ylim=(0, 100))
     for axes in grid[0]:
         axes.set(xscale="log", xlabel=_BATCH)
         axes.legend(fontsize=6.5, loc="lower right")
@@ -112,9 +112,16 @@ def batch_sizes(data: Data) -> Figure:
 
 
 def scaling(
-    dimension: str, symbol: str, title: str, x: Callable[[xr.DataArray], xr.DataArray]
+    dimension: str,
+    symbol: str,
+    title: str,
+    x_label: str,
+    x: Callable[[xr.DataArray], xr.DataArray] = lambda values: values,
 ) -> Callable[[Data], Figure]:
-    """Return a drawing of accuracy over B for each value of a setting, and of the optima."""
+    """Return a drawing of accuracy over B for each value of a setting, and of the optima.
+
+    The optima are drawn against ``x`` of the setting, which ``x_label`` names.
+    """
 
     def draw(data: Data) -> Figure:
         drawing, grid = _grid(len(data), 2, 2.7)
@@ -126,9 +133,9 @@ def scaling(
                 _curve(row[0], curve, "batch_size", colour, f"{value:g}")
             row[0].set(xscale="log", xlabel=_BATCH, ylabel=_ACCURACY, title=_title(name, d))
             _zoom(row[0], accuracy, 12.0)
-            row[0].legend(title=symbol.split(" ")[-1], fontsize=6.5, loc="lower right")
+            row[0].legend(title=symbol, fontsize=6.5, loc="lower right")
             _draw_optima(row[1], optima(accuracy), x(d[dimension]))
-            row[1].set(xlabel=symbol, ylabel=_BATCH)
+            row[1].set(xlabel=x_label, ylabel=_BATCH)
         drawing.suptitle(
             f"{title} ({_seeds(data)}; bars: 68 % of resamples; open: at the sweep's edge)",
             fontsize=9,
@@ -139,18 +146,21 @@ def scaling(
 
 
 def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
+    """Draw optimum and collapse against x; an open mark lies at the edge of its sweep."""
+    at_edge = found.at_edge.isel(resample=0) > 0
     for name, colour, marker in (("optimum", GREEN, "o"), ("collapse", RED, "s")):
         low, high = found[name].isel(resample=slice(1, None)).quantile([0.16, 0.84], "resample")
-        centre = found[name].isel(resample=0)
-        edge = found.at_edge.isel(resample=0) > 0 if name == "optimum" else centre <= low.min() * 0
+        center = found[name].isel(resample=0)
         axes.vlines(x, low, high, color=colour)
-        axes.plot(x, centre, color=colour, marker=marker, linestyle="none", label=name)
-        axes.plot(x[edge], centre[edge], marker=marker, color="white", mec=colour, linestyle="none")
-    centre = found.optimum.isel(resample=0)
-    middle = np.exp(np.log(centre / x).mean())
+        axes.plot(x, center, color=colour, marker=marker, linestyle="none", label=name)
+        if name == "optimum":
+            axes.plot(x[at_edge], center[at_edge], marker, color="white", mec=colour)
+    middle = np.exp(np.log(found.optimum.isel(resample=0) / x).mean())
     axes.plot(x, middle * x, color=GRAY, linewidth=0.9, linestyle="--", label="proportional")
     axes.set(xscale="log", yscale="log")
-    axes.legend(loc="upper left", fontsize=7)
+    axes.set_xticks(x.values, [f"{value:g}" for value in x.values])
+    axes.minorticks_off()
+    axes.legend(loc="best", fontsize=7)
 
 
 def weight_decay(data: Data) -> Figure:
@@ -191,7 +201,7 @@ def normality(data: Data) -> Figure:
             axes.legend(fontsize=7)
         row[0].set_ylabel("density")
     for axes in grid[-1]:
-        axes.set_xlabel("gradient of one softmax weight (standard deviations)")
+        axes.set_xlabel("gradient of one softmax weight (s.d.)")
     drawing.suptitle(
         "Figure 9: minibatch gradients at the start, one weight of one seed", fontsize=9
     )
@@ -206,7 +216,7 @@ def collapse(data: Data) -> Figure:
         rates, momenta, sizes = (data[f"{name}_{kind}"] for kind in ("rates", "momenta", "sizes"))
         panels = (
             (noise_scale_curves(rates) + noise_scale_curves(momenta), "over ε and m"),
-            (noise_scale_curves(sizes), "over N, ε = 0.1, m = 0.9"),
+            (noise_scale_curves(sizes), "over N"),
         )
         for axes, (family, title) in zip(row, panels, strict=True):
             for (label, g, curve), colour in zip(family, _colours(len(family)), strict=True):
@@ -217,7 +227,7 @@ def collapse(data: Data) -> Figure:
                 xscale="log", ylim=(top - 12, top + 2), title=f"{_title(name, rates)}, {title}"
             )
             axes.set_xlabel("noise scale g = ε(N/B - 1)/(1 - m)")
-            axes.legend(fontsize=5, loc="lower left")
+            axes.legend(fontsize=5.5, loc="lower left")
         row[0].set_ylabel(_ACCURACY)
     drawing.suptitle(
         f"Accuracy is a function of g over ε and m, and not over N ({_seeds(data)})", fontsize=9

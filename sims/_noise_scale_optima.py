@@ -61,7 +61,7 @@ def optimal_batch_sizes(
         raise ValueError(f"accuracy has no dimension {', '.join(sorted(missing))}")
     if accuracy.sizes["batch_size"] < 3:
         raise ValueError("accuracy has fewer than three batch sizes")
-    seeds = accuracy.sizes["seed"]
+    accuracy, seeds = accuracy.sortby("batch_size"), accuracy.sizes["seed"]
     weights = np.random.default_rng(rng).multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
     weights[0] = 1
     curves = xr.dot(xr.DataArray(weights / seeds, dims=("resample", "seed")), accuracy, dim="seed")

@@ -23,7 +23,7 @@ from sims import sde, sgd, streams
 from sims._noise_scale_chains import batch_mean_products, draw_batch_means, quadratic_chain
 from sims._noise_scale_optima import optimal_batch_sizes
 from store import datasets
-from theory._validation import positive_integer
+from theory._validation import positive_array, positive_integer
 from theory.landscapes import (
     DoubleWell,
     LineWellMixture,
@@ -142,6 +142,9 @@ def batch_size_sweep(
         "batch_size": batch_sizes,
     }
     positive_integer("looks", looks)
+    positive_integer("train_size", min(train_sizes))
+    positive_array("learning_rate", learning_rates)
+    positive_array("training_time", training_time, ndim=0)
     rng = np.random.default_rng(seed)
     train, test = _split(dataset, data_dir, max(train_sizes), test_size, pool, rng)
     grid = np.meshgrid(*(np.asarray(values) for values in axes.values()), indexing="ij")
@@ -254,7 +257,7 @@ def gradient_normality(
     Raises
     ------
     ValueError
-        As :func:`batch_size_sweep`; also if a batch is larger than the training set.
+        As :func:`batch_size_sweep`; also if a batch is not smaller than the training set.
 
     References
     ----------
@@ -306,8 +309,8 @@ def _one_weight_slopes(
 
 def _batch_means(values: Array, batch_size: int, draws: int, rng: np.random.Generator) -> Array:
     """Return means of batches drawn without replacement from ``values`` (N,)."""
-    if not 1 <= batch_size <= len(values):
-        raise ValueError(f"batch_size is {batch_size}; it must be from 1 to {len(values)}")
+    if not 1 <= batch_size < len(values):
+        raise ValueError(f"batch_size is {batch_size}; it must be from 1 to {len(values) - 1}")
     means = np.empty(draws)
     draw_batch_means(streams.states(rng, 1)[0], np.ascontiguousarray(values), batch_size, means)
     return means
@@ -353,6 +356,7 @@ def gradient_noise_scale(
     ----------
     McCandlish et al. (2018), arXiv:1812.06162, section 2.2.
     """
+    positive_integer("batch_size", batch_size)
     rng = np.random.default_rng(seed)
     (X, y), _ = _split(dataset, data_dir, train_size, 1, 1, rng)
     times = np.asarray(epochs, dtype=float)
@@ -543,6 +547,8 @@ def stationary_covariance(
     hessian = np.diag(h)
     variance, noise, exact, continuous = (np.zeros((len(settings), len(h))) for _ in range(4))
     for i, (rate, B, m) in enumerate(settings):
+        if B % 1 != 0:
+            raise ValueError(f"a batch size must be an integer, got {B:g}")
         C = gradient_noise_covariance(-X * h, int(B), sampler=sampler)
         noise[i] = np.diag(C)
         exact[i] = np.diag(heavy_ball_stationary_covariance(hessian, C, rate, m).position)
@@ -620,6 +626,8 @@ def basin_occupation(
     lower, upper = min(centers) - far, max(centers) + far
     edge = stationary_points(landscape, lower=lower, upper=upper).maxima
     minima = landscape.minima
+    if len(minima) != 2:
+        raise ValueError(f"costs, curvatures and centers make {len(minima)} wells, not two")
     start = np.tile(minima, paths // 2 + 1)[:paths]
     rng = np.random.default_rng(seed)
     simulated, error = np.empty(len(temperatures)), np.empty(len(temperatures))
@@ -687,6 +695,7 @@ def kramers_times(
     ----------
     Kramers (1940), Physica 7, 284.
     """
+    positive_array("step_size", step_size, ndim=0)
     landscape = DoubleWell(barrier=barrier)
     left, right = landscape.minima
     curvatures = landscape.hessian([left, landscape.saddle])
@@ -747,12 +756,19 @@ def two_batch_estimates(
     Raises
     ------
     ValueError
-        If a number is not positive, or the batches are not in order.
+        If a number is not positive, there are fewer than two steps, or the batches are not in
+        order.
 
     References
     ----------
     McCandlish et al. (2018), arXiv:1812.06162, appendix A.1.
     """
+    positive_integer("n_features", n_features)
+    positive_array("gradient_square", gradient_square, ndim=0)
+    positive_array("noise_trace", noise_trace, ndim=0)
+    positive_integer("small_batch", small_batch)
+    positive_integer("large_batch", large_batch, minimum=small_batch + 1)
+    positive_integer("steps", steps, minimum=2)
     rng = np.random.default_rng(seed)
     G = np.sqrt(gradient_square / n_features)
     norms = [

@@ -190,7 +190,7 @@ def _examples(
     X_name: str, y_name: str, X: ArrayLike, y: ArrayLike, model: str, kind: Any
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     features, _ = data_array(X_name, X, ndim=2)
-    targets, _ = data_array(y_name, np.asarray(y, dtype=np.float64), ndim=1)
+    targets, _ = data_array(y_name, y, ndim=1)
     if len(features) != len(targets):
         raise ValueError(f"{X_name} has {len(features)} rows but {y_name} {len(targets)} entries")
     features = np.ascontiguousarray(features, dtype=kind)
@@ -208,11 +208,12 @@ def _shape(model: str, train_set: Any, test_set: Any, hidden: int | None) -> Sha
     d = train_set[0].shape[1]
     if test_set is not None and test_set[0].shape[1] != d:
         raise ValueError(f"X has {d} columns but test X has {test_set[0].shape[1]}")
-    if not MODELS[model].has_hidden:
-        if hidden is not None:
-            raise ValueError(f"the {model} model has no hidden units; leave hidden out")
-    else:
-        positive_integer("hidden", 0 if hidden is None else hidden)
+    if MODELS[model].has_hidden:
+        if hidden is None:
+            raise ValueError(f"the {model} model needs hidden, its number of hidden units")
+        positive_integer("hidden", hidden)
+    elif hidden is not None:
+        raise ValueError(f"the {model} model has no hidden units; leave hidden out")
     if MODELS[model].labels != "classes":
         return d, 0, 1
     classes = int(train_set[1].max()) + 1
@@ -253,8 +254,9 @@ def _settings(
 
 def _integers(name: str, value: ArrayLike) -> NDArray[np.int64]:
     numbers = finite_array(name, value)
-    if np.any(numbers != np.floor(numbers)) or np.any(numbers < 1):
-        raise ValueError(f"{name} must hold positive integers, got {numbers.min():g}")
+    wrong = (numbers != np.floor(numbers)) | (numbers < 1)
+    if np.any(wrong):
+        raise ValueError(f"{name} must hold positive integers, got {numbers[wrong][0]:g}")
     return numbers.astype(np.int64)
 
 
