@@ -1,12 +1,14 @@
-"""The `against` fixture: a peer timed in alternation with ours, and the table of ratios."""
+"""The fixtures `against`, `seconds` and `figure`, and the table of what they found."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-_ROWS = pytest.StashKey[list[tuple[str, str, dict[str, float]]]]()
+_ROWS = pytest.StashKey[list[tuple[str, Callable[[], str]]]]()
 
 
 @pytest.fixture
@@ -35,11 +37,60 @@ def against(benchmark, request):
             info["ratio"] = info["peer"] / info["ours"]
             if target is not None:
                 info["target"] = target
-            name = request.node.name.removeprefix("test_")
-            request.config.stash.setdefault(_ROWS, []).append((benchmark.group, name, info))
+            row = partial(_ratio, request.node.name.removeprefix("test_"), info)
+            request.config.stash.setdefault(_ROWS, []).append((benchmark.group, row))
         return result
 
     return measure
+
+
+@pytest.fixture
+def seconds():
+    """Return measure(call, rounds, clock): the median time of a call, the first one not counted."""
+
+    def measure(call, rounds, clock=time.process_time):
+        times = []
+        with threadpool_limits(1):
+            call()
+            for _ in range(rounds):
+                start = clock()
+                call()
+                times.append(clock() - start)
+        return median(times)
+
+    return measure
+
+
+@pytest.fixture
+def figure(request):
+    """Return figure(group, name, value, unit, …): a number of ours for the table, as it is.
+
+    ``target`` is the smallest value allowed.
+    """
+
+    def note(group, name, value, unit, *, target=None):
+        row = partial(_figure, name, value, unit, target)
+        request.config.stash.setdefault(_ROWS, []).append((group, row))
+
+    return note
+
+
+def _ratio(name, info):
+    line = f"{name:62s} {info['peer']:8.4f} / {info['ours']:.4f} = {info['ratio']:6.2f}"
+    line += _verdict(info["ratio"], info.get("target"))
+    if "error_nats" in info:
+        line += f"  error {info['error_nats']:.0e} nats"
+    return line
+
+
+def _figure(name, value, unit, target):
+    return f"{name:62s} {value:.3g} {unit}" + _verdict(value, target)
+
+
+def _verdict(value, target):
+    if target is None:
+        return ""
+    return f"  target {target:g}: {'met' if value >= target else 'MISSED'}"
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -48,14 +99,8 @@ def pytest_terminal_summary(terminalreporter, config):
         return
     terminalreporter.section("peer / ours, CPU seconds on one thread, medians in alternation")
     group = None
-    for row_group, name, info in rows:
+    for row_group, row in rows:
         if row_group != group:
             group = row_group
             terminalreporter.write_line(group)
-        line = f"  {name:62s} {info['peer']:8.4f} / {info['ours']:.4f} = {info['ratio']:6.2f}"
-        if "target" in info:
-            verdict = "met" if info["ratio"] >= info["target"] else "MISSED"
-            line += f"  target {info['target']:g}: {verdict}"
-        if "error_nats" in info:
-            line += f"  error {info['error_nats']:.0e} nats"
-        terminalreporter.write_line(line)
+        terminalreporter.write_line("  " + row())

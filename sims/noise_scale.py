@@ -327,7 +327,7 @@ def gradient_noise_scale(
     seed: int = 0,
     data_dir: str | None = None,
 ) -> xr.Dataset:
-    """Measure McCandlish's simple noise scale tr C / |G|² along a training run of plain SGD.
+    """Measure McCandlish's simple noise scale ``tr C / |G|²`` along a training run of plain SGD.
 
     All training examples enter: the trace of the gradient's covariance over examples and the
     squared norm of their mean are exact for the training set.
@@ -344,7 +344,7 @@ def gradient_noise_scale(
     Returns
     -------
     xarray.Dataset
-        ``noise_trace`` (tr C), ``gradient_square`` (|G|²), ``noise_scale`` and ``train_loss``
+        ``noise_trace`` (tr C), ``gradient_square`` (``|G|²``), ``noise_scale`` and ``train_loss``
         along ``epoch``.
 
     Raises
@@ -741,7 +741,7 @@ def two_batch_estimates(
     n_features : int
         Dimension of the gradient.
     gradient_square, noise_trace : float
-        The true |G|² and tr C; C is isotropic.
+        The true ``|G|²`` and tr C; C is isotropic.
     small_batch, large_batch : int
     steps : int
         Pairs of batches.
@@ -750,7 +750,7 @@ def two_batch_estimates(
     Returns
     -------
     xarray.Dataset
-        ``ratio`` of estimate to truth and its standard ``error``, along ``quantity``: |G|², tr C
+        ``ratio`` of estimate to truth and its standard ``error``, along ``quantity``: ``|G|²``, tr C
         and the noise scale, their ratio.
 
     Raises
