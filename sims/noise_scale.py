@@ -750,8 +750,8 @@ def two_batch_estimates(
     Returns
     -------
     xarray.Dataset
-        ``ratio`` of estimate to truth and its standard ``error``, along ``quantity``: ``|G|²``, tr C
-        and the noise scale, their ratio.
+        ``ratio`` of estimate to truth and its standard ``error``, along ``quantity``: ``|G|²``,
+        tr C and the noise scale, their ratio.
 
     Raises
     ------

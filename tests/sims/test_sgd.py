@@ -476,6 +476,9 @@ def test_a_run_is_looked_at_on_its_way():
     run = train("logistic", X, y, updates=[[50], [10]], look_at=looks, **settings)
     assert run.updates.tolist() == [[[1, 2, 13, 25, 50]], [[1, 1, 3, 5, 10]]]
     assert run.train_loss.shape == run.test_accuracy.shape == (2, 1, 5)
+    for measure in run[1:5]:  # two looks after the same update
+        assert measure[1, 0, 0] == measure[1, 0, 1]
+        assert np.all(np.isfinite(measure))
     for k, updates in enumerate(run.updates[0, 0]):
         shorter = train("logistic", X, y, updates=updates, **settings)
         for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
