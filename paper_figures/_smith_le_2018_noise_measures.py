@@ -312,7 +312,7 @@ def noise_scale_curves(d: xr.Dataset) -> list[tuple[str, np.ndarray, xr.DataArra
 
 
 def _spread(curves: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Return the root mean square spread over curves at equal g, within 3 points of the top."""
+    """Return the root mean square spread, in points, at equal g, within 3 points of the top."""
     grid = np.geomspace(*_common_range(curves), 60)
     table = np.array(
         [
@@ -323,7 +323,7 @@ def _spread(curves: list[tuple[np.ndarray, np.ndarray]]) -> float:
     count = np.sum(~np.isnan(table), axis=0)
     table = table[:, count > 1]
     mean = np.nanmean(table, axis=0)
-    near_top = mean > mean.max() - 0.03
+    near_top = mean > mean.max() - 3.0
     return float(np.sqrt(np.mean(np.nanvar(table[:, near_top], axis=0, ddof=1))))
 
 
@@ -335,19 +335,12 @@ def _common_range(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, f
 def collapse_on_noise_scale(data: Data) -> list[Measured]:
     """Return the spread of the accuracy over settings of equal g, in points."""
     d = data["rates"]
-    curves = noise_scale_curves(d.sel(learning_rate=d.learning_rate <= 0.8))
-    curves += noise_scale_curves(data["momenta"])
-
-    def spread(weights: xr.DataArray) -> float:
-        return 100 * _spread([(g, y.weighted(weights).mean("seed").values) for _, g, y in curves])
-
-    seeds = curves[0][2].sizes["seed"]
-    rng = np.random.default_rng(0)
+    named = noise_scale_curves(d.sel(learning_rate=d.learning_rate <= 0.8))
+    named += noise_scale_curves(data["momenta"])
+    curves = [(g, 100 * y.transpose("seed", "batch_size").values) for _, g, y in named]
+    seeds, rng = d.sizes["seed"], np.random.default_rng(0)
     weights = [np.ones(seeds), *rng.multinomial(seeds, np.full(seeds, 1 / seeds), 100)]
-    spreads = [
-        spread(xr.DataArray(each, coords={"seed": curves[0][2].seed}, dims="seed"))
-        for each in weights
-    ]
+    spreads = [_spread([(g, each @ y / seeds) for g, y in curves]) for each in weights]
     return [_bootstrapped(spreads, d)]
 
 

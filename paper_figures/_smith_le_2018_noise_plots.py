@@ -149,8 +149,9 @@ def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
     """Draw optimum and collapse against x; an open mark lies at the edge of its sweep."""
     at_edge = found.at_edge.isel(resample=0) > 0
     for name, colour, marker in (("optimum", GREEN, "o"), ("collapse", RED, "s")):
-        low, high = found[name].isel(resample=slice(1, None)).quantile([0.16, 0.84], "resample")
         center = found[name].isel(resample=0)
+        resampled = found[name].isel(resample=slice(1, None)).fillna(center)
+        low, high = resampled.quantile([0.16, 0.84], "resample", skipna=False)
         axes.vlines(x, low, high, color=colour)
         axes.plot(x, center, color=colour, marker=marker, linestyle="none", label=name)
         if name == "optimum":
@@ -210,10 +211,11 @@ def normality(data: Data) -> Figure:
 
 def collapse(data: Data) -> Figure:
     """Draw accuracy against the noise scale: over ε and m at one N, and over N."""
-    names = [name for name in _NETWORKS if f"{name}_rates" in data]
+    kinds = ("rates", "momenta", "sizes")
+    names = [name for name in _NETWORKS if all(f"{name}_{kind}" in data for kind in kinds)]
     drawing, grid = _grid(len(names), 2, 2.7)
     for row, name in zip(grid, names, strict=True):
-        rates, momenta, sizes = (data[f"{name}_{kind}"] for kind in ("rates", "momenta", "sizes"))
+        rates, momenta, sizes = (data[f"{name}_{kind}"] for kind in kinds)
         panels = (
             (noise_scale_curves(rates) + noise_scale_curves(momenta), "over ε and m"),
             (noise_scale_curves(sizes), "over N"),

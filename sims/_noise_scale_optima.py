@@ -39,7 +39,7 @@ def optimal_batch_sizes(
         ``optimum``, ``collapse`` (batch sizes), ``peak`` and ``largest_batch`` (accuracies), along
         ``resample`` and the other dimensions; resample 0 takes every seed once. ``at_edge`` tells
         that the best batch size was the smallest or largest of the sweep, so that the optimum may
-        lie beyond. ``collapse`` is the smallest batch size where no collapse was seen.
+        lie beyond. ``collapse`` is NaN where no batch size below the optimum was seen to fail.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def _features(log_sizes: Array, curve: Array, chance: float) -> Array:
             optimum, peak = x[best] - b / (2 * a), c - b * b / (4 * a)
     half = 0.5 * (chance + y[best])
     failed = np.flatnonzero(y[:best] < half)
-    collapse = x[0]
+    collapse = np.nan
     if len(failed):
         i = failed[-1]
         collapse = np.interp(half, y[i : i + 2], x[i : i + 2])
