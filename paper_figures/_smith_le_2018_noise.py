@@ -477,7 +477,7 @@ _BATCH_CLAIMS = (
         "L2 regularization shrinks the gap between the best batch size and the full batch.",
         *(
             _simulation(
-                f"{data}, best of {count} coefficients",
+                f"{data}, best of {count} coefficients that keep the peak",
                 {"sweep": need},
                 (Criterion("gap with L2 relative to that without", high=0.5),),
                 measures.regularized_gap,
