@@ -22,11 +22,10 @@ _BATCH = "batch size B"
 _ACCURACY = "test accuracy (%)"
 
 
-def _title(name: str, data: xr.Dataset) -> str:
+def _title(name: str, data: xr.Dataset, networks: Mapping[str, str] = _NETWORKS) -> str:
     """Return which data a panel shows; files that are not MNIST's are named by their checksum."""
-    return _NETWORKS[name].replace(
-        "MNIST", data.attrs.get("dataset", "mnist").replace("mnist", "MNIST")
-    )
+    dataset = data.attrs.get("dataset", "mnist")
+    return networks[name] if dataset == "mnist" else networks[name].replace("MNIST", dataset)
 
 
 def _grid(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
@@ -45,7 +44,7 @@ def _seeds(data: Data) -> str:
 
 def _curve(axes: Axes, values: xr.DataArray, dim: str, colour: Any, label: str) -> None:
     """Draw the mean over seeds with a band of two standard errors."""
-    values = values.dropna(dim)
+    values = values.where(np.isfinite(values)).dropna(dim)  # without runs that diverged
     n = values.sizes["seed"]
     mean, error = values.mean("seed"), 2 * values.std("seed", ddof=min(1, n - 1)) / np.sqrt(n)
     axes.plot(values[dim], mean, color=colour, label=label, marker=".", linewidth=1.1)
@@ -91,9 +90,10 @@ def batch_sizes(data: Data) -> Figure:
         found = optima(accuracy)
         _curve(axes, 100 * accuracy, "batch_size", BLUE, "ε = 0.1, m = 0.9")
         for which, colour in (("optimum", GREEN), ("collapse", RED)):
-            low, high = found[which].isel(resample=slice(1, None)).quantile([0.16, 0.84]).values
-            axes.axvspan(low, high, color=colour, alpha=0.25, linewidth=0)
-            axes.axvline(float(found[which][0]), color=colour, linewidth=1.0, label=which)
+            center, low, high = _spread(found[which])
+            if np.isfinite(center):
+                axes.axvspan(float(low), float(high), color=colour, alpha=0.25, linewidth=0)
+                axes.axvline(float(center), color=colour, linewidth=1.0, label=which)
         _zoom(axes, accuracy, 8.0)
         axes.set(title=f"{_title(name, d)}, N = {int(d.train_size):,}")
     for (name, d), colour in zip(conventions, (BLUE, ORANGE, PURPLE), strict=False):
@@ -102,7 +102,8 @@ def batch_sizes(data: Data) -> Figure:
         axes.set(title=f"{_title('mnist', d).split(',')[0]}, ε = 1, m = 0.9", ylim=(0, 100))
     for axes in grid[0]:
         axes.set(xscale="log", xlabel=_BATCH)
-        axes.legend(fontsize=6.5, loc="lower right")
+        axes.legend(fontsize=6.5, loc="best")
+        axes.title.set_fontsize(7.5)
     grid[0, 0].set_ylabel(_ACCURACY)
     drawing.suptitle(
         f"Figure 4: the optimum batch size ({_seeds(data)}; bands: 2 s.e., 68 % of resamples)",
@@ -130,10 +131,10 @@ def scaling(
             values = d[dimension].values
             for value, colour in zip(values, _colours(len(values)), strict=True):
                 curve = 100 * accuracy.sel({dimension: value})
-                _curve(row[0], curve, "batch_size", colour, f"{value:g}")
+                _curve(row[0], curve, "batch_size", colour, _short(value))
             row[0].set(xscale="log", xlabel=_BATCH, ylabel=_ACCURACY, title=_title(name, d))
             _zoom(row[0], accuracy, 12.0)
-            row[0].legend(title=symbol, fontsize=6.5, loc="lower right")
+            row[0].legend(title=symbol, fontsize=6.5, loc="best")
             _draw_optima(row[1], optima(accuracy), x(d[dimension]))
             row[1].set(xlabel=x_label, ylabel=_BATCH)
         drawing.suptitle(
@@ -145,13 +146,23 @@ def scaling(
     return draw
 
 
+def _short(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:.3g}"
+
+
+def _spread(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Return the value of all seeds, and the ends of the middle 68 % of resamples."""
+    center = values.isel(resample=0)
+    resampled = values.isel(resample=slice(1, None)).fillna(center)
+    low, high = resampled.quantile([0.16, 0.84], "resample", skipna=False)
+    return center, low, high
+
+
 def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
     """Draw optimum and collapse against x; an open mark lies at the edge of its sweep."""
     at_edge = found.at_edge.isel(resample=0) > 0
     for name, colour, marker in (("optimum", GREEN, "o"), ("collapse", RED, "s")):
-        center = found[name].isel(resample=0)
-        resampled = found[name].isel(resample=slice(1, None)).fillna(center)
-        low, high = resampled.quantile([0.16, 0.84], "resample", skipna=False)
+        center, low, high = _spread(found[name])
         axes.vlines(x, low, high, color=colour)
         axes.plot(x, center, color=colour, marker=marker, linestyle="none", label=name)
         if name == "optimum":
@@ -159,7 +170,7 @@ def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
     middle = np.exp(np.log(found.optimum.isel(resample=0) / x).mean())
     axes.plot(x, middle * x, color=GRAY, linewidth=0.9, linestyle="--", label="proportional")
     axes.set(xscale="log", yscale="log")
-    axes.set_xticks(x.values, [f"{value:g}" for value in x.values])
+    axes.set_xticks(x.values, [_short(value) for value in x.values])
     axes.minorticks_off()
     axes.legend(loc="best", fontsize=7)
 
@@ -183,7 +194,7 @@ def weight_decay(data: Data) -> Figure:
 
 def normality(data: Data) -> Figure:
     """Draw the density of one weight's gradient over single examples and batches of 30."""
-    titles = {"digits": "digits, 64-800-10", "mnist": "MNIST, 784-800-10"}
+    networks = {"digits": "digits, 64-800-10", "mnist": "MNIST, 784-800-10"}
     drawing, grid = _grid(len(data), 2, 2.2)
     z = np.linspace(-5, 5, 200)
     for row, (name, d) in zip(grid, data.items(), strict=True):
@@ -198,7 +209,7 @@ def normality(data: Data) -> Figure:
                 label=f"excess kurtosis {float(one.excess_kurtosis):.2f}",
             )
             axes.plot(z, norm.pdf(z), color=GRAY, label="normal")
-            axes.set(yscale="log", ylim=(1e-4, 20), title=f"{titles[name]}, B = {B}")
+            axes.set(yscale="log", ylim=(1e-4, 20), title=f"{_title(name, d, networks)}, B = {B}")
             axes.legend(fontsize=7)
         row[0].set_ylabel("density")
     for axes in grid[-1]:
@@ -226,7 +237,7 @@ def collapse(data: Data) -> Figure:
                 axes.plot(g, mean, color=colour, label=label, marker=".", linewidth=1.0)
             top = max(100 * float(curve.mean("seed").max()) for _, _, curve in family)
             axes.set(
-                xscale="log", ylim=(top - 12, top + 2), title=f"{_title(name, rates)}, {title}"
+                xscale="log", ylim=(top - 18, top + 2), title=f"{_title(name, rates)}, {title}"
             )
             axes.set_xlabel("noise scale g = ε(N/B - 1)/(1 - m)")
             axes.legend(fontsize=5.5, loc="lower left")

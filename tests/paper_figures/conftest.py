@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from paper_figures import registry
+from paper_figures import _smith_le_2018_noise as noise
+from paper_figures import registry, smith_le_2018
 from paper_figures.__main__ import main
-from paper_figures.results import Options, obtain
+from paper_figures.claims import judge
+from paper_figures.results import Options, Unavailable, obtain
 from store.results import ResultStore
 
 
@@ -66,6 +68,57 @@ def quick_run(tmp_path_factory, worker_id):
     needs = {need for owner in owners for need in owner.needs.values()}
     options = Options(ResultStore(out / "results"), quick=True, jobs=1)
     return QuickRun(out, json.loads(ledger.read_text()), obtain(needs, options))
+
+
+@pytest.fixture(scope="session")
+def assert_can_be_met_and_can_fail():
+    """Assert that some data meet all criteria of a check, and some corruption fails each."""
+
+    def check_criteria(check, synthetic, corruptions):
+        outcomes = {need: synthetic(need).isel(seed=slice(0, 3)) for need in check.needs.values()}
+        entry = judge(check, outcomes)
+        assert entry["verdict"] == check.success, entry
+        assert len(entry["measured"]) == len(check.criteria)
+        json.dumps(entry, allow_nan=False)
+
+        wanted, failed = {str(criterion) for criterion in check.criteria}, set()
+        for need, data in outcomes.items():
+            for corrupted in corruptions(data):
+                wrong = judge(check, {**outcomes, need: corrupted})
+                misses = {item["criterion"] for item in wrong["measured"] if not item["met"]}
+                assert (wrong["verdict"] == "not reproduced") == bool(misses)
+                failed |= misses
+                if failed == wanted:
+                    return
+        raise AssertionError(f"no corruption fails {wanted - failed}")
+
+    return check_criteria
+
+
+@pytest.fixture(scope="session")
+def data(quick_run):
+    """Results by need: quick ones, and for MNIST those of the digits in its place."""
+    conventions = noise.MNIST_STATED.values()
+    stand_ins = {
+        smith_le_2018.MNIST_01: smith_le_2018.DIGITS_01,
+        smith_le_2018.MNIST_38: smith_le_2018.DIGITS_38,
+        smith_le_2018.MNIST_STOPPED: smith_le_2018.DIGITS_STOPPED,
+        noise.MNIST_RATES: noise.DIGITS_RATES,
+        noise.MNIST_SIZES: noise.DIGITS_SIZES,
+        noise.MNIST_MOMENTA: noise.DIGITS_MOMENTA,
+        noise.MNIST_CURVES: noise.DIGITS_CURVES,
+        noise.MNIST_DECAY: noise.DIGITS_DECAY,
+        noise.MNIST_NORMALITY: noise.DIGITS_NORMALITY,
+        **dict.fromkeys(conventions, noise.DIGITS_RATES),
+    }
+    outcomes = dict(quick_run.outcomes)
+    for absent, present in stand_ins.items():
+        assert isinstance(outcomes[absent], Unavailable)
+        outcomes[absent] = 1.25 * outcomes[present]  # to be told from the other
+    for number, convention in enumerate(conventions):
+        one = outcomes[convention].isel(learning_rate=[number])
+        outcomes[convention] = one.assign_coords(learning_rate=[1.0])
+    return outcomes
 
 
 def idx(array):

@@ -235,7 +235,14 @@ def test_the_ledger_as_text():
 
 # --- the claims of Smith & Le -------------------------------------------------------------------
 
-CLAIMS = {claim.id.split(":")[1]: claim for claim in smith_le_2018.CLAIMS}
+# Those on the noise scale, N, D and T, are in test_noise_claims.py.
+LAST = {"B": 5, "L": 8, "N": 5, "D": 13, "T": 2}
+IDS = [f"{letter}{i}" for letter, last in LAST.items() for i in range(1, last + 1)]
+CLAIMS = {
+    name: claim
+    for claim in smith_le_2018.CLAIMS
+    if (name := claim.id.split(":")[1]).startswith(("B", "L"))
+}
 CHECKS = [
     pytest.param(claim, number, id=f"{name}-{number}")
     for name, claim in CLAIMS.items()
@@ -245,10 +252,7 @@ LN2 = math.log(2.0)
 
 
 def test_the_claims_are_those_of_the_sheet():
-    ids = [f"smith_le_2018:B{i}" for i in range(1, 6)] + [
-        f"smith_le_2018:L{i}" for i in range(1, 9)
-    ]
-    assert [claim.id for claim in registry.claims()] == ids
+    assert [claim.id for claim in registry.claims()] == [f"smith_le_2018:{name}" for name in IDS]
     for claim in registry.claims():
         assert claim.paper
         assert claim.where
@@ -379,21 +383,10 @@ def corruptions(data):
 
 
 @pytest.mark.parametrize(("claim", "number"), CHECKS)
-def test_every_criterion_of_every_claim_can_be_met_and_can_fail(claim, number):
-    checked = claim.checks[number]
-    outcomes = {each: synthetic(each).isel(seed=slice(0, 3)) for each in checked.needs.values()}
-    entry = judge(checked, outcomes)
-    assert entry["verdict"] == checked.success, entry
-    assert len(entry["measured"]) == len(checked.criteria)
-
-    failed = set()
-    for wanted, data in outcomes.items():
-        for corrupted in corruptions(data):
-            wrong = judge(checked, {**outcomes, wanted: corrupted})
-            misses = {item["criterion"] for item in wrong["measured"] if not item["met"]}
-            assert (wrong["verdict"] == "not reproduced") == bool(misses)
-            failed |= misses
-    assert failed == {str(criterion) for criterion in checked.criteria}
+def test_every_criterion_of_every_claim_can_be_met_and_can_fail(
+    claim, number, assert_can_be_met_and_can_fail
+):
+    assert_can_be_met_and_can_fail(claim.checks[number], synthetic, corruptions)
 
 
 def measured(name, number, **changed):
@@ -504,7 +497,7 @@ def test_one_seed_gives_a_verdict_and_no_false_error_bar(claim, number):
 
 def test_the_quick_ledger(quick_run):
     rows = quick_run.rows
-    assert len(rows) == 13
+    assert len(rows) == len(IDS) == 33
     assert [row["id"] for row in rows] == [claim.id for claim in smith_le_2018.CLAIMS]
     for row in rows:
         assert row.keys() >= KEYS
@@ -514,7 +507,8 @@ def test_the_quick_ledger(quick_run):
                 assert "MNIST" in entry["data"]
                 assert entry["value"] is None
             else:
-                assert isinstance(entry["value"], float)
+                # Two seeds of short runs can leave no number: a best batch size at the edge, say.
+                assert isinstance(entry["value"], float) or not entry["measured"][0]["met"]
     assert rows == ledger(smith_le_2018.CLAIMS, quick_run.outcomes)
     verdicts = {row["id"].split(":")[1]: row["verdict"] for row in rows}
-    assert {verdicts[name] for name in ("B1", "B4", "B5")} == {"reproduced"}
+    assert {verdicts[name] for name in ("B1", "B4", "B5", "T2")} == {"reproduced"}
