@@ -3,8 +3,9 @@ r"""Sections 4 and 5 of Smith & Le (2018): the noise scale and the batch size, o
 The sources at hand give neither the paper's initialization nor its pixel scale nor its momentum's
 form, and each moves the optimum batch size. So what is judged is scaling. The digits are
 scikit-learn's (64-32-10, 2,000 updates at ε = 0.1); MNIST is averaged to 14 x 14 pixels
-(196-100-10, 3,000 or 10,000 updates at ε = 0.1). Both: Glorot's initialization, pixels in [0, 1], heavy ball,
-batches without replacement. All runs of a sweep have equal ε × updates, as in the paper's Figure 5.
+(196-100-10, 3,000 or 10,000 updates at ε = 0.1). Both: Glorot's initialization, pixels in [0, 1],
+heavy ball, batches without replacement. All runs of a sweep have equal ε × updates, as in the
+paper's Figure 5.
 """
 
 from __future__ import annotations

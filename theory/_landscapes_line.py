@@ -374,4 +374,5 @@ def _root(landscape: LineLandscape, lower: float, upper: float) -> float:
     def slope(x: float) -> float:
         return float(landscape.gradient(x))
 
-    return float(brentq(slope, lower, upper, xtol=1e-15 * (upper - lower)))
+    tolerance = max(1e-15 * (upper - lower), float(np.finfo(np.float64).tiny))
+    return float(brentq(slope, lower, upper, xtol=tolerance, maxiter=1000))

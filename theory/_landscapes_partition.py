@@ -176,7 +176,13 @@ def _log_masses(landscape: LineLandscape, T: Array, edges: Array) -> Array:
         return -(landscape.value(x) - lowest) / temperature
 
     result = tanhsinh(
-        log_density, edges[:-1], edges[1:], args=(T[..., None],), log=True, rtol=np.log(1e-11)
+        log_density,
+        edges[:-1],
+        edges[1:],
+        args=(T[..., None],),
+        log=True,
+        rtol=np.log(1e-11),
+        minlevel=5,  # from coarser levels the error is sometimes taken for a hundredth of what it is
     )
     if not np.all(result.success):
         raise ValueError(

@@ -106,6 +106,7 @@ def data(quick_run):
         noise.MNIST_RATES: noise.DIGITS_RATES,
         noise.MNIST_SIZES: noise.DIGITS_SIZES,
         noise.MNIST_MOMENTA: noise.DIGITS_MOMENTA,
+        noise.MNIST_MOMENTA_SHORT: noise.DIGITS_MOMENTA,
         noise.MNIST_CURVES: noise.DIGITS_CURVES,
         noise.MNIST_DECAY: noise.DIGITS_DECAY,
         noise.MNIST_NORMALITY: noise.DIGITS_NORMALITY,

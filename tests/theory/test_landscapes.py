@@ -4,7 +4,7 @@ import mpmath as mp
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
@@ -330,6 +330,9 @@ def test_quadratic_minima():
 
 
 @given(line_wells())
+@example(LineWellMixture(costs=[0.0], centers=[0.0], curvatures=[17.75]))
+@example(LineWellMixture(costs=[0.0, 0.0], centers=[0.0, 9.8e-251], curvatures=[1.0, 0.5]))
+@example(LineWellMixture(costs=[0.0, 0.0], centers=[0.0, 2.2e-311], curvatures=[1.0, 1.0]))
 def test_log_partition_of_a_mixture_at_temperature_one(wells):
     exact = logsumexp(-wells.costs + 0.5 * np.log(2 * np.pi / wells.curvatures))
     assert log_partition(wells, 1.0, lower=-60.0, upper=60.0) == pytest.approx(exact, abs=1e-10)
