@@ -99,7 +99,8 @@ def batch_sizes(data: Data) -> Figure:
     for (name, d), colour in zip(conventions, (BLUE, ORANGE, PURPLE), strict=False):
         axes, label = grid[0, -1], name.removeprefix("ε = 1, ")
         _curve(axes, 100 * final_accuracy(d), "batch_size", colour, label)
-        axes.set(title=f"{_title('mnist', d).split(',')[0]}, ε = 1, m = 0.9", ylim=(0, 100))
+        axes.set(title=f"{_title('mnist', d).split(',')[0]}, ε = 1, m = 0.9", ylim=(0, 130))
+        axes.set_yticks(range(0, 101, 20))
     for axes in grid[0]:
         axes.set(xscale="log", xlabel=_BATCH)
         axes.legend(fontsize=6.5, loc="best")
@@ -134,7 +135,7 @@ def scaling(
                 _curve(row[0], curve, "batch_size", colour, _short(value))
             row[0].set(xscale="log", xlabel=_BATCH, ylabel=_ACCURACY, title=_title(name, d))
             _zoom(row[0], accuracy, 12.0)
-            row[0].legend(title=symbol, fontsize=6.5, loc="best")
+            row[0].legend(title=symbol, fontsize=6.5, loc="best", frameon=True, framealpha=0.7)
             _draw_optima(row[1], optima(accuracy), x(d[dimension]))
             row[1].set(xlabel=x_label, ylabel=_BATCH)
         drawing.suptitle(
@@ -170,7 +171,7 @@ def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
     middle = np.exp(np.log(found.optimum.isel(resample=0) / x).mean())
     axes.plot(x, middle * x, color=GRAY, linewidth=0.9, linestyle="--", label="proportional")
     axes.set(xscale="log", yscale="log")
-    axes.set_xticks(x.values, [_short(value) for value in x.values])
+    axes.set_xticks(x.values, [_short(value) for value in x.values], fontsize=7)
     axes.minorticks_off()
     axes.legend(loc="best", fontsize=7)
 
@@ -243,7 +244,8 @@ def collapse(data: Data) -> Figure:
             axes.legend(fontsize=5.5, loc="lower left")
         row[0].set_ylabel(_ACCURACY)
     drawing.suptitle(
-        f"Accuracy is a function of g over ε and m, and not over N ({_seeds(data)})", fontsize=9
+        f"Accuracy is a function of g over ε and m; over N its optimum moves ({_seeds(data)})",
+        fontsize=9,
     )
     return drawing
 

@@ -26,7 +26,6 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
-import joblib
 import numpy as np
 from numba import float64, typeof
 from numba.core.errors import NumbaError
@@ -35,6 +34,7 @@ from scipy.linalg import expm
 
 from sims import _sde_kernels as kernels
 from sims import streams
+from sims._threads import in_threads
 from sims.streams import LANES, Rng, jit
 from theory._validation import (
     finite_array,
@@ -279,10 +279,11 @@ def space_paths(
     arguments = (*_compiled(equation), float(step_size), steps, every)
     records = np.empty((len(x), steps // every, x.shape[1]))
     states = streams.states(rng, len(x))
-    joblib.Parallel(n_jobs=threads, prefer="threads")(
-        joblib.delayed(kernels.follow_space_paths)(states[part], x[part], records[part], *arguments)
-        for part in _parts(len(x), threads)
-    )
+
+    def follow(part: slice) -> None:
+        kernels.follow_space_paths(states[part], x[part], records[part], *arguments)
+
+    in_threads(follow, _parts(len(x), threads), threads)
     _check_finite(x @ np.ones(x.shape[1]), step_size)
     return _times(step_size, every, records.shape[1]), records.swapaxes(0, 1)
 
@@ -398,13 +399,11 @@ def first_passage(
     ends = (float(lower), float(upper))
     arguments = (*_compiled(equation), float(step_size), max_steps, ends)
     states = streams.states(rng, len(x))
-    parts = _parts(len(x), threads)
-    joblib.Parallel(n_jobs=threads, prefer="threads")(
-        joblib.delayed(kernels.follow_to_exits)(
-            states[part], x[part], taken[part], exits[part], *arguments
-        )
-        for part in parts
-    )
+
+    def follow(part: slice) -> None:
+        kernels.follow_to_exits(states[part], x[part], taken[part], exits[part], *arguments)
+
+    in_threads(follow, _parts(len(x), threads), threads)
     _check_finite(x, step_size)
     return FirstPassages(np.where(exits == 0, np.inf, step_size * taken), exits)
 
@@ -569,10 +568,11 @@ def _over_blocks(
     threads: int,
 ) -> None:
     block_streams = streams.lanes(rng, x.size)
-    joblib.Parallel(n_jobs=threads, prefer="threads")(
-        joblib.delayed(kernel)(block_streams[part], x[part], out[part], *arguments)
-        for part in _parts(len(x), threads)
-    )
+
+    def run(part: slice) -> None:
+        kernel(block_streams[part], x[part], out[part], *arguments)
+
+    in_threads(run, _parts(len(x), threads), threads)
 
 
 def _decay_and_root(A: Array, D: Array, time: float) -> tuple[Array, Array]:

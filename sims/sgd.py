@@ -27,12 +27,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sims import streams
 from sims._sgd_models import MODELS, ROWS_AT_ONCE, Shape, n_parameters, room_size
+from sims._threads import in_threads
 from sims.streams import Rng, jit
 from theory._validation import data_array, finite_array, positive_array, positive_integer
 from theory.noise_scale import SAMPLERS
@@ -166,9 +166,7 @@ def train(
         )
         weights[part], measured[part] = part_weights, part_measured
 
-    joblib.Parallel(n_jobs=threads, prefer="threads")(
-        joblib.delayed(run)(part) for part in _balanced_parts(settings, threads)
-    )
+    in_threads(run, _balanced_parts(settings, threads), threads)
     return _collect(grid, looks, measured, weights, with_test=test is not None)
 
 

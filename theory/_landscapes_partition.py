@@ -182,7 +182,7 @@ def _log_masses(landscape: LineLandscape, T: Array, edges: Array) -> Array:
         args=(T[..., None],),
         log=True,
         rtol=np.log(1e-11),
-        minlevel=5,  # from coarser levels the error is sometimes taken for a hundredth of what it is
+        minlevel=5,  # from coarser levels it sometimes takes its error for a hundredth of it
     )
     if not np.all(result.success):
         raise ValueError(
