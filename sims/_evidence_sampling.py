@@ -8,21 +8,18 @@ and successive samples are almost independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import expit, logsumexp
 
+from sims.streams import Rng, jit
 from theory._validation import class_labels, data_array, positive_integer
 from theory.evidence import laplace_evidence
 
 Array = NDArray[np.float64]
-Rng = np.random.Generator | np.random.SeedSequence | int | None
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 STEP_SIZE = 0.3
 SHORTEST, LONGEST = 3, 8  # leapfrog steps, drawn uniformly: a trajectory of about a quarter turn
@@ -75,11 +72,7 @@ def tempered_posterior(
     )
 
 
-def _jit(kernel: Kernel) -> Kernel:
-    return cast(Kernel, njit(nogil=True, error_model="numpy")(kernel))
-
-
-@_jit
+@jit
 def _log_likelihood(logits: Array, signs: Array) -> float:
     total = 0.0
     for i in range(len(logits)):
@@ -92,7 +85,7 @@ def _log_likelihood(logits: Array, signs: Array) -> float:
 # likelihood leaves: |u|² less the curvature-weighted squares of the logits' shifts z - z(mode).
 
 
-@_jit
+@jit
 def _log_prior(u: Array, shifts: Array, curvatures: Array, slope: Array) -> float:
     total = 0.0
     for j in range(len(u)):
@@ -106,7 +99,7 @@ def _log_prior(u: Array, shifts: Array, curvatures: Array, slope: Array) -> floa
 # compiler may vectorize them without reordering a floating-point addition.
 
 
-@_jit
+@jit
 def _set_shifts(u: Array, transposed_design: Array, shifts: Array) -> None:
     shifts[:] = 0.0
     for j in range(len(u)):
@@ -115,7 +108,7 @@ def _set_shifts(u: Array, transposed_design: Array, shifts: Array) -> None:
             shifts[i] += column[i] * coordinate
 
 
-@_jit
+@jit
 def _set_force(u: Array, shifts: Array, posterior: TemperedPosterior, t: int, force: Array) -> None:
     """Write the gradient of the log density with respect to ``u``."""
     beta, signs = posterior.inverse_temperatures[t], posterior.signs
@@ -131,7 +124,7 @@ def _set_force(u: Array, shifts: Array, posterior: TemperedPosterior, t: int, fo
             force[j] += pull * row[j]
 
 
-@_jit
+@jit
 def _log_density(u: Array, shifts: Array, posterior: TemperedPosterior, t: int) -> float:
     """Return the log density of ``u``, up to a constant."""
     logits = posterior.mode_logits[t] + shifts
@@ -140,7 +133,7 @@ def _log_density(u: Array, shifts: Array, posterior: TemperedPosterior, t: int) 
     return float(posterior.inverse_temperatures[t]) * log_likelihood + log_prior
 
 
-@_jit
+@jit
 def _transition(
     rng: np.random.Generator, u: Array, shifts: Array, posterior: TemperedPosterior, t: int
 ) -> None:
@@ -172,7 +165,7 @@ def _transition(
         shifts[:] = proposal_shifts
 
 
-@_jit
+@jit
 def mean_log_likelihoods(
     rng: np.random.Generator, posterior: TemperedPosterior, burn_in: int, samples: int
 ) -> Array:
@@ -196,7 +189,7 @@ def mean_log_likelihoods(
     return means
 
 
-@_jit
+@jit
 def annealed_log_weight(
     rng: np.random.Generator,
     posterior: TemperedPosterior,

@@ -272,17 +272,17 @@ def _judge(scores: Any, y: Any) -> tuple[float, int]:
     return loss, right
 
 
-_EVALUATED_AT_ONCE = 256  # rows whose hidden units stay in the cache
+ROWS_AT_ONCE = 256  # rows whose hidden units stay in the cache
 
 
 @jit
 def _evaluate_softmax(weights: Any, shape: Any, X: Any, y: Any, room: Any) -> tuple[float, float]:
     loss, right = 0.0, 0
-    for start in range(0, len(X), _EVALUATED_AT_ONCE):
-        rows = X[start : start + _EVALUATED_AT_ONCE]
+    for start in range(0, len(X), ROWS_AT_ONCE):
+        rows = X[start : start + ROWS_AT_ONCE]
         scores = _part(room, 0, len(rows), shape[2])
         _outputs(weights, 0, rows, scores)
-        part = _judge(scores, y[start : start + _EVALUATED_AT_ONCE])
+        part = _judge(scores, y[start : start + ROWS_AT_ONCE])
         loss, right = loss + part[0], right + part[1]
     return loss / len(X), right / len(X)
 
@@ -290,10 +290,10 @@ def _evaluate_softmax(weights: Any, shape: Any, X: Any, y: Any, room: Any) -> tu
 @jit
 def _evaluate_relu(weights: Any, shape: Any, X: Any, y: Any, room: Any) -> tuple[float, float]:
     loss, right = 0.0, 0
-    for start in range(0, len(X), _EVALUATED_AT_ONCE):
-        rows = X[start : start + _EVALUATED_AT_ONCE]
+    for start in range(0, len(X), ROWS_AT_ONCE):
+        rows = X[start : start + ROWS_AT_ONCE]
         _, scores = _relu_scores(weights, shape, rows, room)
-        part = _judge(scores, y[start : start + _EVALUATED_AT_ONCE])
+        part = _judge(scores, y[start : start + ROWS_AT_ONCE])
         loss, right = loss + part[0], right + part[1]
     return loss / len(X), right / len(X)
 
@@ -308,4 +308,3 @@ MODELS = {
     "softmax": Model(_softmax_gradient, _evaluate_softmax, "classes", has_hidden=False),
     "relu": Model(_relu_gradient, _evaluate_relu, "classes", has_hidden=True),
 }
-ROWS_AT_ONCE = _EVALUATED_AT_ONCE
