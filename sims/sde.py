@@ -567,10 +567,10 @@ def _over_blocks(
     arguments: tuple[Any, ...],
     threads: int,
 ) -> None:
-    block_streams = streams.lanes(rng, x.size)
+    states = streams.states(rng, x.size).reshape(len(x), LANES, 4)
 
     def run(part: slice) -> None:
-        kernel(block_streams[part], x[part], out[part], *arguments)
+        kernel(streams.in_lanes(states[part]), x[part], out[part], *arguments)
 
     in_threads(run, _parts(len(x), threads), threads)
 

@@ -108,8 +108,12 @@ def lanes(rng: Rng, n: int, *, first: int = 0) -> Words:
     (2, 4, 512)
     """
     blocks = -(-positive_integer("n", n) // LANES)
-    rows = states(rng, blocks * LANES, first=first)
-    return np.ascontiguousarray(rows.reshape(blocks, LANES, 4).transpose(0, 2, 1))
+    return in_lanes(states(rng, blocks * LANES, first=first))
+
+
+def in_lanes(rows: Words) -> Words:
+    """Return states (blocks * LANES, 4) in blocks of lanes (blocks, 4, LANES)."""
+    return np.ascontiguousarray(rows.reshape(-1, LANES, 4).transpose(0, 2, 1))
 
 
 # --- one word ------------------------------------------------------------------------------------
