@@ -14,7 +14,7 @@ from sims.evidence import LABELS
 LN2 = float(np.log(2.0))
 
 
-def _mean(values: xr.DataArray) -> Measured:
+def mean_over_seeds(values: xr.DataArray) -> Measured:
     """Return the mean over seeds and its standard error."""
     n = values.size
     error = float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
@@ -88,7 +88,7 @@ def identity_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 
 def quadrature_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return the error of Laplace against quadrature for two weights, at N = 20 and 100, nats."""
-    return [_mean(abs(data["quadrature"].error.sel(train_size=n))) for n in (20, 100)]
+    return [mean_over_seeds(abs(data["quadrature"].error.sel(train_size=n))) for n in (20, 100)]
 
 
 def error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
@@ -99,7 +99,7 @@ def error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[
         d = d.sel(prior_precision=d.prior_precision >= 0.1)
         gap = d.laplace - d.thermodynamic_integration
         worst = int(abs(gap.mean("seed")).argmax("prior_precision"))
-        mean = _mean(gap.isel(prior_precision=worst))
+        mean = mean_over_seeds(gap.isel(prior_precision=worst))
         return [Measured(abs(mean.value), mean.uncertainty)]
 
     return measure
@@ -108,7 +108,7 @@ def error_against_truth(kind: str) -> Callable[[Mapping[str, xr.Dataset]], list[
 def strong_prior(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return |E| at the strongest prior, for random and for true labels, nats."""
     d = data["memorization"]
-    return [_mean(abs(_at(_labels(d, kind).log_evidence_ratio, 1e6))) for kind in LABELS]
+    return [mean_over_seeds(abs(_at(_labels(d, kind).log_evidence_ratio, 1e6))) for kind in LABELS]
 
 
 def invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
@@ -136,12 +136,12 @@ def coordinates(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 def memorizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return training and test accuracy of random labels at the weakest λ."""
     d = _labels(data["memorization"], "random")
-    return [_mean(_weakest(d.train_accuracy)), _mean(_weakest(d.test_accuracy))]
+    return [mean_over_seeds(_weakest(d.train_accuracy)), mean_over_seeds(_weakest(d.test_accuracy))]
 
 
 def generalizes(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return test accuracy of true labels at the weakest λ."""
-    return [_mean(_weakest(_labels(data["memorization"], "true").test_accuracy))]
+    return [mean_over_seeds(_weakest(_labels(data["memorization"], "true").test_accuracy))]
 
 
 def overconfident(at: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measured]]:
@@ -150,7 +150,10 @@ def overconfident(at: float) -> Callable[[Mapping[str, xr.Dataset]], list[Measur
     def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         d = _labels(data["memorization"], "random").test_cross_entropy
         strong = d.sel(prior_precision=d.prior_precision >= 0.99e5)
-        return [_mean(_at(d, at)), _mean(abs(strong - LN2).max("prior_precision"))]
+        return [
+            mean_over_seeds(_at(d, at)),
+            mean_over_seeds(abs(strong - LN2).max("prior_precision")),
+        ]
 
     return measure
 
@@ -160,7 +163,7 @@ def never_supported(bound: float) -> Callable[[Mapping[str, xr.Dataset]], list[M
 
     def measure(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         ratio = _labels(data["memorization"], "random").log_evidence_ratio
-        return [_fraction(ratio.min("prior_precision") > bound), _mean(_at(ratio, 1e-5))]
+        return [_fraction(ratio.min("prior_precision") > bound), mean_over_seeds(_at(ratio, 1e-5))]
 
     return measure
 
@@ -171,8 +174,8 @@ def supported(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     return [
         _over_seeds(lambda mean: float(mean.log_evidence_ratio.min()), d),
         _over_seeds(_steps_to_edge, d),
-        _mean(_at(d.log_evidence_ratio, 1e6)),
-        _mean(abs(_at(d.test_cross_entropy, 1e6) - LN2)),
+        mean_over_seeds(_at(d.log_evidence_ratio, 1e6)),
+        mean_over_seeds(abs(_at(d.test_cross_entropy, 1e6) - LN2)),
     ]
 
 
@@ -209,4 +212,4 @@ def stopped_early(data: Mapping[str, xr.Dataset]) -> list[Measured]:
 
 def stopped_at_weakest(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return E at the weakest λ, nats (true labels, stopped descent)."""
-    return [_mean(_weakest(_labels(data["stopped"], "true").log_evidence_ratio))]
+    return [mean_over_seeds(_weakest(_labels(data["stopped"], "true").log_evidence_ratio))]

@@ -188,7 +188,8 @@ _ON_DIGITS = "digits, 64-32-10, N = 500"
 _ON_MNIST = "MNIST 14x14, 196-100-10, N = 1,000"
 
 
-def _claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
+def claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
+    """Return a claim of this paper, by its number in the list of claims."""
     return Claim(f"smith_le_2018:{sheet_id}", PAPER, where, statement, checks)
 
 
@@ -197,7 +198,7 @@ def _simulation(data: str, needs: dict[str, Need], *rest: Any, **more: Any) -> C
 
 
 _NOISE_CLAIMS = (
-    _claim(
+    claim(
         "N1",
         "before equation 12",
         "Minibatch noise has covariance N(N/B - 1) F in the summed gradient: without the -1 with "
@@ -212,7 +213,7 @@ _NOISE_CLAIMS = (
             measures.noise_covariance,
         ),
     ),
-    _claim(
+    claim(
         "N2",
         "equation 13",
         "Settings of equal g = ε(N/B - 1) have equal stationary covariance at small ε; beyond, it "
@@ -227,7 +228,7 @@ _NOISE_CLAIMS = (
             measures.equal_noise,
         ),
     ),
-    _claim(
+    claim(
         "N3",
         "appendix D",
         "Momentum multiplies the noise scale by 1/(1 - m).",
@@ -243,7 +244,7 @@ _NOISE_CLAIMS = (
             measures.momentum_factor,
         ),
     ),
-    _claim(
+    claim(
         "N4",
         "appendix A",
         "Langevin dynamics at temperature 1 occupies basins by their evidence.",
@@ -257,7 +258,7 @@ _NOISE_CLAIMS = (
             measures.occupation,
         ),
     ),
-    _claim(
+    claim(
         "N5",
         "appendix C, Figure 9",
         "A softmax weight's gradient over batches of 30 is much closer to Gaussian than over "
@@ -278,7 +279,7 @@ _NOISE_CLAIMS = (
 )
 
 _BATCH_CLAIMS = (
-    _claim(
+    claim(
         "D1",
         "Figure 4b",
         "Test accuracy has an optimum at a batch size well below the training set.",
@@ -303,7 +304,7 @@ _BATCH_CLAIMS = (
             measures.interior_optimum(0.1),
         ),
     ),
-    _claim(
+    claim(
         "D2",
         "Figure 4a",
         "Training fails at batch sizes below about 10.",
@@ -326,7 +327,7 @@ _BATCH_CLAIMS = (
             measures.optimum_over_collapse,
         ),
     ),
-    _claim(
+    claim(
         "D3",
         "Figure 3a",
         "A small batch is slower at first and better later.",
@@ -351,7 +352,7 @@ _BATCH_CLAIMS = (
             measures.crossing,
         ),
     ),
-    _claim(
+    claim(
         "D4",
         "Figure 3b",
         "Test cross-entropy passes a minimum and rises, for small and full batches.",
@@ -371,7 +372,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D5",
         "Figure 5b",
         "The optimum batch size is proportional to the learning rate.",
@@ -391,7 +392,7 @@ _BATCH_CLAIMS = (
             lambda data: measures.exponent("learning_rate")(data)[:1],
         ),
     ),
-    _claim(
+    claim(
         "D6",
         "Figure 5a",
         "The peak accuracy does not depend on the learning rate until it is large, then falls.",
@@ -411,7 +412,7 @@ _BATCH_CLAIMS = (
             measures.peak_range,
         ),
     ),
-    _claim(
+    claim(
         "D7",
         "Figure 6b",
         "The optimum batch size is proportional to the training-set size above N ≈ 20,000; below, "
@@ -435,7 +436,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D8",
         "Figure 6a",
         "With more training data the peak accuracy rises and the gap to large batches shrinks.",
@@ -457,7 +458,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D9",
         "Figure 7b",
         "The optimum batch size is proportional to 1/(1 - m).",
@@ -474,7 +475,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D10",
         "appendix B, Figure 8",
         "L2 regularization shrinks the gap between the best batch size and the full batch.",
@@ -491,7 +492,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D11",
         "section 4",
         "[memory] A convex model has no batch-size gap.",
@@ -508,7 +509,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D12",
         "section 5",
         "Test accuracy at equal ε × updates is a function of the noise scale g.",
@@ -525,7 +526,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "D13",
         "section 5",
         "Learning rate and batch size can be raised together at no cost in accuracy.",
@@ -542,7 +543,7 @@ _BATCH_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "T1",
         "McCandlish et al. (2018), arXiv:1812.06162",
         "The two-batch estimators of the gradient noise scale are unbiased; on MNIST it is about "
@@ -563,7 +564,7 @@ _BATCH_CLAIMS = (
             measures.early_noise_scale,
         ),
     ),
-    _claim(
+    claim(
         "T2",
         "Liu, Ziyin & Ueda (2021), arXiv:2012.03636",
         "The exact stationary variance of heavy ball is εc(1 + m) / (h(1 - m)(2(1 + m) - εh)).",

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from paper_figures._smith_le_2018_measures import mean_over_seeds
 from paper_figures.claims import Measured
 from sims.noise_scale import optimal_batch_sizes
 from theory.noise_scale import noise_scale
@@ -31,12 +32,8 @@ def _worst(values: xr.DataArray) -> Measured:
 
 
 def _mean(values: xr.DataArray) -> Measured:
-    if not np.isfinite(values).all():
-        return UNKNOWN
-    n = values.size
-    return Measured(
-        float(values.mean()), float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
-    )
+    """Return the mean over seeds, or that it is unknown where a run diverged."""
+    return mean_over_seeds(values) if np.isfinite(values).all() else UNKNOWN
 
 
 def _bootstrapped(statistic: ArrayLike, d: xr.Dataset) -> Measured:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from paper_figures._smith_le_2018_noise_measures import final_accuracy, noise_scale_curves, optima
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
+from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, page
 
 Data = Mapping[str, xr.Dataset]
 
@@ -26,11 +26,6 @@ def _title(name: str, data: xr.Dataset, networks: Mapping[str, str] = _NETWORKS)
     """Return which data a panel shows; files that are not MNIST's are named by their checksum."""
     dataset = data.attrs.get("dataset", "mnist")
     return networks[name] if dataset == "mnist" else networks[name].replace("MNIST", dataset)
-
-
-def _grid(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
-    drawing = Figure(figsize=(7.2, height * rows + 0.3))
-    return drawing, drawing.subplots(rows, columns, squeeze=False)
 
 
 def _colours(n: int) -> Iterable[Any]:
@@ -59,7 +54,7 @@ def _zoom(axes: Axes, accuracy: xr.DataArray, points: float) -> None:
 
 def curves(data: Data) -> Figure:
     """Draw test accuracy and cross-entropy along training, for a small and the full batch."""
-    drawing, grid = _grid(len(data), 2, 2.4)
+    drawing, grid = page(len(data), 2, 2.4)
     for row, (name, d) in zip(grid, data.items(), strict=True):
         updates = d.time / float(d.learning_rate[0])
         for i, colour in ((0, BLUE), (1, RED)):
@@ -83,7 +78,7 @@ def batch_sizes(data: Data) -> Figure:
     """Draw test accuracy against batch size, whole and at the top; and three conventions."""
     sweeps = {name: d for name, d in data.items() if name in _NETWORKS}
     conventions = [(name, d) for name, d in data.items() if name not in _NETWORKS]
-    drawing, grid = _grid(1, len(sweeps) + bool(conventions), 2.9)
+    drawing, grid = page(1, len(sweeps) + bool(conventions), 2.9)
     for axes, (name, d) in zip(grid[0], sweeps.items(), strict=False):
         d = d.sel(train_size=d.train_size.max())
         accuracy = final_accuracy(d, learning_rate=0.1)
@@ -126,7 +121,7 @@ def scaling(
     """
 
     def draw(data: Data) -> Figure:
-        drawing, grid = _grid(len(data), 2, 2.7)
+        drawing, grid = page(len(data), 2, 2.7)
         for row, (name, d) in zip(grid, data.items(), strict=True):
             accuracy = final_accuracy(d)
             values = d[dimension].values
@@ -178,7 +173,7 @@ def _draw_optima(axes: Axes, found: xr.Dataset, x: xr.DataArray) -> None:
 
 def weight_decay(data: Data) -> Figure:
     """Draw accuracy over B for each L2 coefficient."""
-    drawing, grid = _grid(1, len(data), 2.9)
+    drawing, grid = page(1, len(data), 2.9)
     for axes, (name, d) in zip(grid[0], data.items(), strict=True):
         accuracy = final_accuracy(d)
         values = d.weight_decay.values
@@ -196,7 +191,7 @@ def weight_decay(data: Data) -> Figure:
 def normality(data: Data) -> Figure:
     """Draw the density of one weight's gradient over single examples and batches of 30."""
     networks = {"digits": "digits, 64-800-10", "mnist": "MNIST, 784-800-10"}
-    drawing, grid = _grid(len(data), 2, 2.2)
+    drawing, grid = page(len(data), 2, 2.2)
     z = np.linspace(-5, 5, 200)
     for row, (name, d) in zip(grid, data.items(), strict=True):
         for axes, B, colour in ((row[0], 1, RED), (row[1], 30, BLUE)):
@@ -225,7 +220,7 @@ def collapse(data: Data) -> Figure:
     """Draw accuracy against the noise scale: over ε and m at one N, and over N."""
     kinds = ("rates", "momenta", "sizes")
     names = [name for name in _NETWORKS if all(f"{name}_{kind}" in data for kind in kinds)]
-    drawing, grid = _grid(len(names), 2, 2.7)
+    drawing, grid = page(len(names), 2, 2.7)
     for row, name in zip(grid, names, strict=True):
         rates, momenta, sizes = (data[f"{name}_{kind}"] for kind in kinds)
         panels = (
@@ -253,7 +248,7 @@ def collapse(data: Data) -> Figure:
 def stationary(data: Data) -> Figure:
     """Draw the stationary variance against its continuous limit, and the exact finite-step law."""
     d = data["chains"]
-    drawing, grid = _grid(1, 2, 2.9)
+    drawing, grid = page(1, 2, 2.9)
     share = d.learning_rate * d.curvature / (2 * (1 + d.momentum))
     ratio = d.variance / d.continuous
     for axes, part, title in (
@@ -301,7 +296,7 @@ def stationary(data: Data) -> Figure:
 def occupation(data: Data) -> Figure:
     """Draw a landscape of two wells, the log odds of its basins, and passage times."""
     d, times = data["occupation"], data["kramers"]
-    drawing, grid = _grid(1, 3, 2.8)
+    drawing, grid = page(1, 3, 2.8)
     landscape, odds, passage = grid[0]
     landscape.plot(d.position, d.landscape.isel(seed=0), color=BLUE)
     landscape.set(xlabel="ω", ylabel="cost C (nats)", title="deep and narrow, shallow and wide")

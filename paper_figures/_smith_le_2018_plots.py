@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from paper_figures._smith_le_2018_measures import LN2
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
+from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, page
 from sims.evidence import LABELS
 
 _TITLES = {
@@ -37,18 +37,13 @@ def _band(axes: Axes, data: xr.DataArray, color: str, label: str, **style: Any) 
     axes.fill_between(data.prior_precision, low, high, color=color, alpha=0.18, linewidth=0)
 
 
-def _grid(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
-    drawing = Figure(figsize=(7.2, height * rows + 0.3))
-    return drawing, drawing.subplots(rows, columns, squeeze=False)
-
-
 def _seeds(data: Mapping[str, xr.Dataset]) -> str:
     counts = sorted({d.sizes["seed"] for d in data.values()})
     return f"mean of {' or '.join(map(str, counts))} seeds; band: middle two thirds"
 
 
 def accuracy(data: Mapping[str, xr.Dataset]) -> Figure:
-    drawing, grid = _grid(len(data), 2, 2.4)
+    drawing, grid = page(len(data), 2, 2.4)
     for row, (name, d) in zip(grid, data.items(), strict=True):
         for axes, kind in zip(row, LABELS, strict=True):
             curves = d.sel(labels=kind)
@@ -65,7 +60,7 @@ def accuracy(data: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def evidence(data: Mapping[str, xr.Dataset]) -> Figure:
-    drawing, grid = _grid(2 * len(data), 2, 2.1)
+    drawing, grid = page(2 * len(data), 2, 2.1)
     for i, (name, d) in enumerate(data.items()):
         for column, kind in enumerate(LABELS):
             curves = d.sel(labels=kind)
@@ -89,7 +84,7 @@ def evidence(data: Mapping[str, xr.Dataset]) -> Figure:
 
 def tracking(data: Mapping[str, xr.Dataset]) -> Figure:
     """Draw test cross-entropy against evidence, with λ as the colour."""
-    drawing, grid = _grid(1, len(data), 3.0)
+    drawing, grid = page(1, len(data), 3.0)
     scale = Normalize(
         min(float(np.log10(d.prior_precision.min())) for d in data.values()),
         max(float(np.log10(d.prior_precision.max())) for d in data.values()),
@@ -117,7 +112,7 @@ def tracking(data: Mapping[str, xr.Dataset]) -> Figure:
 
 def ground_truth(data: Mapping[str, xr.Dataset]) -> Figure:
     d = data["truth"]
-    drawing, grid = _grid(1, 2, 2.9)
+    drawing, grid = page(1, 2, 2.9)
     for axes, kind in zip(grid[0], LABELS, strict=True):
         curves = d.sel(labels=kind)
         truth = curves.thermodynamic_integration
@@ -156,7 +151,7 @@ def ground_truth(data: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def invariance(data: Mapping[str, xr.Dataset]) -> Figure:
-    drawing, grid = _grid(1, 3, 2.7)
+    drawing, grid = page(1, 3, 2.7)
     for axes, name, title in (
         (grid[0, 0], "logistic", "logistic regression, u = aω"),
         (grid[0, 1], "relu", "two ReLU layers, a and 1/a"),
@@ -196,7 +191,7 @@ def invariance(data: Mapping[str, xr.Dataset]) -> Figure:
 
 def stopped(data: Mapping[str, xr.Dataset]) -> Figure:
     names = [name for name in ("digits", "mnist") if {name, f"{name}_stopped"} <= data.keys()]
-    drawing, grid = _grid(1, len(names), 2.9)
+    drawing, grid = page(1, len(names), 2.9)
     for axes, name in zip(grid[0], names, strict=True):
         _band(axes, data[name].sel(labels="true").log_evidence_ratio, GREEN, "at the optimum")
         stopped = data[f"{name}_stopped"].sel(labels="true").log_evidence_ratio

@@ -16,12 +16,11 @@ from typing import Any
 from paper_figures import _smith_le_2018_measures as measures
 from paper_figures import _smith_le_2018_noise as noise
 from paper_figures import _smith_le_2018_plots as plots
-from paper_figures.claims import Check, Claim, Criterion
+from paper_figures._smith_le_2018_noise import claim
+from paper_figures.claims import Check, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
 from sims import evidence
-
-PAPER = "Smith & Le (2018), arXiv:1710.06451"
 
 
 def _half_decades(lowest: int, highest: int) -> list[float]:
@@ -116,17 +115,13 @@ RECORDED = (MNIST_01, MNIST_38, MNIST_STOPPED, MNIST_RESCALING, *noise.RECORDED)
 # --- claims -------------------------------------------------------------------------------------
 
 
-def _claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
-    return Claim(f"smith_le_2018:{sheet_id}", PAPER, where, statement, checks)
-
-
 _ON_MNIST = "MNIST 0/1, N = 800, test 10,000"
 _ON_MNIST_38 = "MNIST 3/8, N = 800, test 10,000"
 _ON_DIGITS = "digits 0/1, N = 60, test 280"
 _ON_DIGITS_38 = "digits 3/8, N = 60, test 280"
 
 _EVIDENCE_CLAIMS = (
-    _claim(
+    claim(
         "B1",
         "equation 9",
         "Laplace's log evidence is -C(ω₀) - ½ Σ ln(λᵢ/λ); for a Gaussian linear model it is exact.",
@@ -141,7 +136,7 @@ _EVIDENCE_CLAIMS = (
             measures.identity_error,
         ),
     ),
-    _claim(
+    claim(
         "B2",
         "equations 7 to 9",
         "Laplace's approximation of the evidence is accurate near a peaked posterior.",
@@ -166,7 +161,7 @@ _EVIDENCE_CLAIMS = (
             for kind in ("true", "random")
         ),
     ),
-    _claim(
+    claim(
         "B3",
         "equation 10",
         "Against the null model -N ln n, E(ω₀) < 0 favours the model; E vanishes as λ grows.",
@@ -184,7 +179,7 @@ _EVIDENCE_CLAIMS = (
             for data, need, size in ((_ON_MNIST, MNIST_01, 800), (_ON_DIGITS, DIGITS_01, 60))
         ),
     ),
-    _claim(
+    claim(
         "B4",
         "section 2",
         "The evidence does not change when parameters and prior are rescaled; sharpness does.",
@@ -206,7 +201,7 @@ _EVIDENCE_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "B5",
         "section 2",
         "A nonlinear reparametrization changes Laplace's approximation, not the exact evidence.",
@@ -221,7 +216,7 @@ _EVIDENCE_CLAIMS = (
             measures.coordinates,
         ),
     ),
-    _claim(
+    claim(
         "L1",
         "Figure 1a",
         "A linear model of 785 parameters memorizes 800 random labels and tests at chance.",
@@ -246,7 +241,7 @@ _EVIDENCE_CLAIMS = (
             measures.memorizes,
         ),
     ),
-    _claim(
+    claim(
         "L2",
         "Figure 1b",
         "The same model with true labels generalizes well, also at weak regularization.",
@@ -265,7 +260,7 @@ _EVIDENCE_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "L3",
         "Figure 2a",
         "With random labels the test cross-entropy explodes at weak regularization and tends to "
@@ -287,7 +282,7 @@ _EVIDENCE_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "L4",
         "Figure 2a",
         "With random labels E > 0 at every λ: the evidence never supports the model.",
@@ -312,7 +307,7 @@ _EVIDENCE_CLAIMS = (
             for data, need in ((_ON_DIGITS, DIGITS_01), (_ON_DIGITS_38, DIGITS_38))
         ),
     ),
-    _claim(
+    claim(
         "L5",
         "Figure 2b",
         "With true labels E < 0 in an interior range of λ; as λ grows, E returns to 0 from below "
@@ -337,7 +332,7 @@ _EVIDENCE_CLAIMS = (
             )
         ),
     ),
-    _claim(
+    claim(
         "L6",
         "Figure 2b",
         "E and the test cross-entropy have their minimum at about the same λ.",
@@ -366,7 +361,7 @@ _EVIDENCE_CLAIMS = (
             measures.same_minimum,
         ),
     ),
-    _claim(
+    claim(
         "L7",
         "Figure 2",
         "E and the test cross-entropy are strongly correlated over λ.",
@@ -391,7 +386,7 @@ _EVIDENCE_CLAIMS = (
             for data, need in ((_ON_DIGITS, DIGITS_01), (_ON_DIGITS_38, DIGITS_38))
         ),
     ),
-    _claim(
+    claim(
         "L8",
         "Figure 2b",
         "[memory] With true labels E > 0 at the weakest λ. Corrected: at the optimum E < 0 at "

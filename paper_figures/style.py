@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = (
@@ -32,6 +34,12 @@ _RC = {
     "legend.fontsize": 8.0,
     "svg.hashsalt": "wide-minima",  # the same figure gives the same file
 }
+
+
+def page(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
+    """Return a page-wide figure and its axes (rows, columns), each row ``height`` inches high."""
+    drawing = Figure(figsize=(7.2, height * rows + 0.3))
+    return drawing, drawing.subplots(rows, columns, squeeze=False)
 
 
 @contextmanager

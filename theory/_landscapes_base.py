@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory._validation import Array, finite_array, positive_array
+from theory._validation import Array, finite_array, number
 
 Kernel = Callable[..., Any]
 Compiler = Callable[[Kernel], Kernel]
@@ -39,16 +39,6 @@ class SpaceKernels(NamedTuple):
 def as_is(function: Kernel) -> Kernel:
     """Compile nothing: the kernels are then plain Python."""
     return function
-
-
-def number(name: str, value: ArrayLike) -> float:
-    """Return a finite number, or raise ValueError naming the argument."""
-    return float(finite_array(name, value, ndim=0))
-
-
-def positive_number(name: str, value: ArrayLike) -> float:
-    """Return a positive finite number, or raise ValueError naming the argument."""
-    return float(positive_array(name, number(name, value)))
 
 
 def frozen(array: ArrayLike) -> Array:

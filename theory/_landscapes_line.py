@@ -17,10 +17,8 @@ from theory._landscapes_base import (
     Parameters,
     as_is,
     frozen,
-    number,
-    positive_number,
 )
-from theory._validation import Array, finite_array, positive_array
+from theory._validation import Array, finite_array, number, positive_array, positive_number
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

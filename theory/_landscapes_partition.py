@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import tanhsinh
 
-from theory._landscapes_base import LineLandscape, number
+from theory._landscapes_base import LineLandscape
 from theory._landscapes_line import sign_changes
-from theory._validation import Array, positive_array
+from theory._validation import Array, number, positive_array
 
 
 class StationaryPoints(NamedTuple):

@@ -18,9 +18,8 @@ from theory._landscapes_base import (
     SpaceLandscape,
     as_is,
     frozen,
-    positive_number,
 )
-from theory._validation import Array, finite_array
+from theory._validation import Array, finite_array, positive_number
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,10 +11,11 @@ from theory._noise_scale_escape import (
     kramers_time,
     mean_passage_time,
 )
-from theory._noise_scale_modes import momentum_number, positive_modes
+from theory._noise_scale_modes import positive_modes
 from theory._noise_scale_settings import noise_scale
 from theory._validation import (
     Array,
+    decay,
     finite_array,
     positive_array,
     positive_integer,
@@ -285,7 +286,7 @@ def _noise_allowance(train_size: int, batch_size: int, momentum: float) -> float
     N, B = positive_integer("train_size", train_size), positive_integer("batch_size", batch_size)
     if B > N:
         raise ValueError(f"batch_size must be at most train_size, got {B} against {N}")
-    return (1.0 - momentum_number(momentum)) * B / N
+    return (1.0 - decay("momentum", momentum)) * B / N
 
 
 def _check_leading(**shapes: tuple[int, ...]) -> None:

@@ -10,19 +10,10 @@ from numpy.typing import ArrayLike
 
 from theory._validation import (
     Array,
-    finite_array,
     positive_array,
     semidefinite_array,
     symmetric_array,
 )
-
-
-def momentum_number(momentum: float) -> float:
-    """Return the momentum coefficient if it is in [0, 1), or raise ValueError."""
-    m = float(finite_array("momentum", momentum, ndim=0))
-    if not 0.0 <= m < 1.0:
-        raise ValueError(f"momentum must be in [0, 1), got {m:g}")
-    return m
 
 
 def positive_modes(name: str, matrix: ArrayLike) -> tuple[Array, Array]:

@@ -9,12 +9,11 @@ from numpy.typing import ArrayLike
 
 from theory._noise_scale_modes import (
     check_rate,
-    momentum_number,
     quadratic_problem,
     rotate_back,
 )
 from theory._noise_scale_stability import stability_limit
-from theory._validation import Array, positive_integer
+from theory._validation import Array, decay, positive_integer
 
 
 class HeavyBallCovariance(NamedTuple):
@@ -104,7 +103,7 @@ def heavy_ball_stationary_covariance(
     (0.513514, 5.405405)
     """
     h, vectors, C = quadratic_problem(hessian, gradient_covariance)
-    m = momentum_number(momentum)
+    m = decay("momentum", momentum)
     rate = check_rate(
         learning_rate,
         stability_limit(float(h[-1]), m, dampened=dampened),
@@ -176,7 +175,7 @@ def shuffled_stationary_covariance(
     (0.033333, 0.083333)
     """
     h, vectors, F = quadratic_problem(hessian, example_covariance, "example_covariance")
-    m = momentum_number(momentum)
+    m = decay("momentum", momentum)
     rate = check_rate(learning_rate, stability_limit(float(h[-1]), m), "2 (1 + m) / h_max")
     N, B = positive_integer("train_size", train_size), positive_integer("batch_size", batch_size)
     if N % B:

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 from theory._noise_scale_settings import (
     batch_within,
-    decay,
     learning_rate_for_noise_scale,
     noise_scale,
-    number,
-    positive,
 )
-from theory._validation import positive_integer
+from theory._validation import decay, number, positive_integer, positive_number
 
 _SMALL = 0.1 * (1.0 + 1e-9)  # what a limit may neglect without a warning: a tenth, and rounding
 
@@ -262,7 +259,7 @@ def square_root_scaling(
     >>> plan.learning_rate, round(plan.beta2, 9), plan.epsilon, plan.warnings
     (0.002, 0.96, 5e-09, ())
     """
-    positive("learning_rate", learning_rate)
+    positive_number("learning_rate", learning_rate)
     positive_integer("batch_size", batch_size)
     positive_integer("new_batch_size", new_batch_size)
     if number("epsilon", epsilon) < 0.0:
@@ -286,7 +283,7 @@ def single_noise_scale(
     learning_rate: float, train_size: int, batch_size: int, momentum: float
 ) -> float:
     """Return the noise scale of one setting, or raise ValueError."""
-    positive("learning_rate", learning_rate)
+    positive_number("learning_rate", learning_rate)
     positive_integer("train_size", train_size)
     batch_within("batch_size", batch_size, train_size)
     decay("momentum", momentum)
@@ -341,7 +338,7 @@ def _curvature_warning(
     """Compare ε h with the heavy ball's limit; the SDE knows only its small end."""
     if max_curvature is None:
         return ()
-    product = learning_rate * positive("max_curvature", max_curvature)
+    product = learning_rate * positive_number("max_curvature", max_curvature)
     limit = 2.0 * (1.0 + momentum)
     share = product / limit
     if share <= _SMALL:
@@ -367,7 +364,7 @@ def _signal_warning(
     """Warn where the average of squares, σ²/B + G², is not all noise."""
     if gradient_noise_scale is None:
         return ()
-    noise = positive("gradient_noise_scale", gradient_noise_scale)
+    noise = positive_number("gradient_noise_scale", gradient_noise_scale)
     old, new = batch_size / noise, new_batch_size / noise
     if max(old, new) <= _SMALL:
         return ()

@@ -11,12 +11,17 @@ from theory._noise_scale_plans import size_warning, startup_warning
 from theory._noise_scale_settings import (
     batch_within,
     counts,
-    decay,
     noise_scale,
-    number,
-    positive,
 )
-from theory._validation import Array, finite_array, positive_array, positive_integer
+from theory._validation import (
+    Array,
+    decay,
+    finite_array,
+    number,
+    positive_array,
+    positive_integer,
+    positive_number,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,7 @@ def gradual_warmup(learning_rate: float, scale: float, warmup_steps: int, steps:
     >>> gradual_warmup(0.8, 4.0, 3, 5)
     array([0.2, 0.4, 0.6, 0.8, 0.8])
     """
-    positive("learning_rate", learning_rate)
+    positive_number("learning_rate", learning_rate)
     if number("scale", scale) < 1.0:
         raise ValueError(f"scale must be at least 1, got {scale}")
     positive_integer("warmup_steps", warmup_steps, minimum=0)
@@ -198,7 +203,7 @@ def decay_rate_instead(
     >>> decay_rate_instead(0.1, [128, 640, 3200], train_size=50_000).learning_rates
     array([0.1  , 0.02 , 0.004])
     """
-    positive("learning_rate", learning_rate)
+    positive_number("learning_rate", learning_rate)
     positive_integer("train_size", train_size)
     decay("momentum", momentum)
     given = counts("batch_sizes", finite_array("batch_sizes", batch_sizes, ndim=1))

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory._validation import Array, finite_array, positive_array, positive_integer
+from theory._validation import (
+    Array,
+    finite_array,
+    positive_array,
+    positive_integer,
+    positive_number,
+)
 
 _ROUNDING = 1e-9  # an inverse at the very edge of its range must survive its argument's rounding
 
@@ -266,7 +272,7 @@ def svag(learning_rate: float, refinement: int) -> SVAGStep:
     >>> svag(0.5, 5)
     SVAGStep(learning_rate=0.1, first=2.0, second=-1.0)
     """
-    rate = positive("learning_rate", learning_rate)
+    rate = positive_number("learning_rate", learning_rate)
     root = (2.0 * positive_integer("refinement", refinement) - 1.0) ** 0.5
     return SVAGStep(rate / refinement, (1.0 + root) / 2.0, (1.0 - root) / 2.0)
 
@@ -277,23 +283,6 @@ def counts(name: str, value: ArrayLike) -> Array:
     if np.any(array < 1.0) or np.any(array != np.floor(array)):
         raise ValueError(f"{name} must be an integer of at least 1, got {_shown(array)}")
     return array
-
-
-def number(name: str, value: float) -> float:
-    """Return one finite number as a float, or raise ValueError."""
-    return float(finite_array(name, value, ndim=0))
-
-
-def positive(name: str, value: float) -> float:
-    """Return one positive number as a float, or raise ValueError."""
-    return float(positive_array(name, value, ndim=0))
-
-
-def decay(name: str, value: float) -> float:
-    """Return one number in [0, 1) as a float, or raise ValueError."""
-    if not 0.0 <= number(name, value) < 1.0:
-        raise ValueError(f"{name} must be in [0, 1), got {value}")
-    return float(value)
 
 
 def batch_within(name: str, value: int, train_size: int) -> int:

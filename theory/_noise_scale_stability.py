@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from theory._noise_scale_modes import momentum_number, positive_modes
-from theory._validation import finite_array, positive_array, positive_integer, symmetric_array
+from theory._noise_scale_modes import positive_modes
+from theory._validation import (
+    decay,
+    finite_array,
+    positive_array,
+    positive_integer,
+    symmetric_array,
+)
 
 
 class LinearStability(NamedTuple):
@@ -66,7 +72,7 @@ def stability_limit(hessian: ArrayLike, momentum: float = 0.0, *, dampened: bool
     >>> round(stability_limit(4.0, momentum=0.9), 6)
     0.95
     """
-    m = momentum_number(momentum)
+    m = decay("momentum", momentum)
     if np.ndim(hessian) == 0:
         largest = float(finite_array("hessian", hessian))
     else:

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike
 
 from theory._noise_scale_modes import (
     check_rate,
-    momentum_number,
     positive_modes,
     quadratic_problem,
     rotate_back,
@@ -24,7 +23,14 @@ from theory._noise_scale_stability import (
     linear_stability,
     stability_limit,
 )
-from theory._validation import Array, data_array, finite_array, positive_array, positive_integer
+from theory._validation import (
+    Array,
+    data_array,
+    decay,
+    finite_array,
+    positive_array,
+    positive_integer,
+)
 
 __all__ = [
     "SAMPLERS",
@@ -168,7 +174,7 @@ def continuous_stationary_covariance(
     0.2
     """
     h, vectors, C = quadratic_problem(hessian, gradient_covariance)
-    m = momentum_number(momentum)
+    m = decay("momentum", momentum)
     rate = float(positive_array("learning_rate", learning_rate, ndim=0)) / (1.0 - m)
     return rotate_back(rate * C / (h[:, None] + h), vectors)
 

@@ -60,6 +60,24 @@ def positive_array(name: str, value: ArrayLike, *, ndim: int | None = None) -> A
     return array
 
 
+def number(name: str, value: ArrayLike) -> float:
+    """Return one finite number as a float, or raise ValueError."""
+    return float(finite_array(name, value, ndim=0))
+
+
+def positive_number(name: str, value: ArrayLike) -> float:
+    """Return one positive finite number as a float, or raise ValueError."""
+    return float(positive_array(name, value, ndim=0))
+
+
+def decay(name: str, value: ArrayLike) -> float:
+    """Return one number in [0, 1) as a float, such as a momentum, or raise ValueError."""
+    checked = number(name, value)
+    if not 0.0 <= checked < 1.0:
+        raise ValueError(f"{name} must be in [0, 1), got {checked:g}")
+    return checked
+
+
 def positive_integer(name: str, value: int, *, minimum: int = 1) -> int:
     """Return ``value`` if it is an integer of at least ``minimum``, or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
