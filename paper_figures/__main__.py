@@ -26,16 +26,19 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        help="figures to draw (default: all, and the ledger); or 'list' to list the figures; "
-        "or 'claims' for the ledger alone",
+        help="figures to draw, or papers whose figures to draw and whose ledger to print (default: "
+        "all papers); or 'list' to list the figures; or 'claims', and papers if not all, for the "
+        "ledger alone",
     )
     parser.add_argument("--quick", action="store_true", help="few seeds: a look, not a result")
     parser.add_argument(
         "--data",
         type=Path,
+        action="append",
+        default=[],
         metavar="DIR",
-        help="folder of MNIST's four IDX files: compute from them instead of drawing what is "
-        "recorded",
+        help="folder of MNIST's four IDX files, or of CIFAR-10's binary version: compute from them "
+        "instead of drawing what is recorded; may be given once for each",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="default: %(default)s"
@@ -56,9 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 1 for damage, 2 for bad input."""
     parser = _parser()
     arguments = parser.parse_args(arguments)
-    command = arguments.names[0] if arguments.names[:1] in (["list"], ["claims"]) else "draw"
-    if command != "draw" and len(arguments.names) > 1:
-        parser.error(f"'{command}' takes no names")
+    command, named = "draw", arguments.names
+    if named[:1] in (["list"], ["claims"]):
+        command, *named = named
+    if command == "list" and named:
+        parser.error("'list' takes no names")
     if arguments.json and command != "claims":
         parser.error("--json goes with 'claims'")
     if arguments.jobs == 0:
@@ -74,16 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for figure in figures.values():
             print(f"{figure.name}\n    {figure.caption}")
         return 0
-    named = arguments.names if command == "draw" else []
-    if unknown := [name for name in named if name not in figures]:
-        parser.error(f"no figure {', '.join(unknown)}; there are: {', '.join(figures)}")
-    drawn = [figures[name] for name in named or figures] if command == "draw" else []
-    claims = [] if named else registry.claims()
+    kind, offered = "figure or paper", (*registry.PAPERS, *figures)
+    if command == "claims":
+        kind, offered = "paper", registry.PAPERS
+    if unknown := [name for name in named if name not in offered]:
+        parser.error(f"no {kind} {', '.join(unknown)}; there are: {', '.join(offered)}")
+    wanted = dict.fromkeys(named or registry.PAPERS)
+    papers = [name for name in wanted if name in registry.PAPERS]
+    claims = registry.claims(*papers) if papers else []
+    drawn: dict[str, Figure] = {}
+    for name in wanted if command == "draw" else ():
+        own = registry.figures(name) if name in papers else [figures[name]]
+        drawn |= {figure.name: figure for figure in own}
     checks = [check for claim in claims for check in claim.checks]
-    needs = dict.fromkeys(need for owner in (*drawn, *checks) for need in owner.needs.values())
+    needs = dict.fromkeys(
+        need for owner in (*drawn.values(), *checks) for need in owner.needs.values()
+    )
     options = Options(
         store=ResultStore(arguments.out / "results"),
-        data_dir=arguments.data,
+        data_dirs=arguments.data,
         quick=arguments.quick,
         recompute=arguments.recompute,
         jobs=arguments.jobs,
@@ -94,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CorruptResult, OSError, SweepFailed, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, CorruptResult | SweepFailed) else 2
-    _draw(drawn, outcomes, arguments.out, arguments.format)
+    _draw(list(drawn.values()), outcomes, arguments.out, arguments.format)
     if claims:
         _print_ledger(claims, outcomes, as_json=arguments.json, quick=arguments.quick)
     return 0

@@ -100,13 +100,15 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
         if isinstance(outcome, Unavailable):
             return entry | unmeasured | {"verdict": "not run here", "reason": outcome.reason}
         datasets[name] = outcome
+        # Only results of external files name their data set; it may not be the check's own.
+        actual = outcome.attrs.get("dataset", need.dataset)
+        if actual != need.dataset:
+            label = "MNIST" if need.dataset == "mnist" else need.dataset
+            entry["data"] = entry["data"].replace(label, actual)
     if (seeds := min(dataset.sizes["seed"] for dataset in datasets.values())) > 1:
         entry["data"] += f", {seeds} seeds"
     for date in sorted({d.attrs["recorded"] for d in datasets.values() if "recorded" in d.attrs}):
         entry["data"] += f", recorded {date}"
-    # Only results of external files name their data set; it may not be the one the check is about.
-    for name in {d.attrs.get("dataset", "mnist") for d in datasets.values()} - {"mnist"}:
-        entry["data"] = entry["data"].replace("MNIST", name)
     measured = [
         {
             "value": _number(value),

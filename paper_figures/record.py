@@ -6,23 +6,44 @@ Run it from a clean checkout: the commit goes into the provenance of every file.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paper_figures import registry
 from paper_figures.results import Options, is_recorded, obtain, record
+from store import datasets
 from store.results import ResultStore
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the needs that are not recorded, and write each to ``recorded/``."""
     parser = argparse.ArgumentParser(prog="python -m paper_figures.record", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of a data set, may be given several times; the results of those that are not "
+        "given are left as they are",
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     parser.add_argument("--recompute", action="store_true", help="also what is recorded already")
-    arguments = parser.parse_args()
-    store = ResultStore(arguments.out / "results")
-    needs = [need for need in registry.recorded() if arguments.recompute or not is_recorded(need)]
-    obtain(needs, Options(store, data_dir=arguments.data))
+    parser.add_argument(
+        "--jobs", type=int, default=-1, metavar="N", help="processes (default: one a core)"
+    )
+    options = parser.parse_args(arguments)
+    store = ResultStore(options.out / "results")
+    given = [datasets.identify(folder) for folder in options.data]
+    # Not kept: to be computed, even where they are recorded.
+    needs = [
+        replace(need, kept=False)
+        for need in registry.recorded()
+        if (not need.is_external or need.dataset in given)
+        and (options.recompute or not is_recorded(need))
+    ]
+    obtain(needs, Options(store, data_dirs=options.data, jobs=options.jobs))
     for need in needs:
         print(record(need, store))
 

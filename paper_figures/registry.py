@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from paper_figures.claims import Claim
 from paper_figures.results import Need
 
-PAPERS = ("smith_le_2018",)
+PAPERS = ("smith_le_2018", "zhang_2017")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Figure:
     plot: Callable[[Mapping[str, xr.Dataset]], Drawing]
 
 
-def figures() -> list[Figure]:
-    """Return the figures of all papers."""
-    return [figure for paper in PAPERS for figure in _module(paper).FIGURES]
+def figures(*papers: str) -> list[Figure]:
+    """Return the figures of these papers, or of all if none is named."""
+    return [figure for paper in papers or PAPERS for figure in _module(paper).FIGURES]
 
 
-def claims() -> Sequence[Claim]:
-    """Return the claims of all papers."""
-    return [claim for paper in PAPERS for claim in _module(paper).CLAIMS]
+def claims(*papers: str) -> Sequence[Claim]:
+    """Return the claims of these papers, or of all if none is named."""
+    return [claim for paper in papers or PAPERS for claim in _module(paper).CLAIMS]
 
 
 def recorded() -> list[Need]:

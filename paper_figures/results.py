@@ -6,10 +6,10 @@ result store, computed once; an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
 
@@ -19,17 +19,22 @@ from store.sweep import Cell, run_cells, stacked, study_name
 
 RECORDED = Path(__file__).parent / "recorded"
 EMBEDDED = ("digits",)
+FAMILIES = {"mnist": "MNIST's IDX files", "cifar10": "CIFAR-10's binary version"}
 
 
 @dataclass(frozen=True, eq=False)  # two needs are the same only if they are one object
 class Need:
-    """A study's results over ``seeds`` seeds; ``quick`` replaces parameters in a quick run."""
+    """A study's results over ``seeds`` seeds; ``quick`` replaces parameters in a quick run.
+
+    ``kept`` is for long runs on embedded data: what is recorded of them is not computed again.
+    """
 
     study: Callable[..., xr.Dataset]
     parameters: Mapping[str, Any]
     seeds: int
     quick_seeds: int
     quick: Mapping[str, Any] = field(default_factory=dict)
+    kept: bool = False
 
     @property
     def study_name(self) -> str:
@@ -38,17 +43,21 @@ class Need:
 
     def sped_up(self) -> Need:
         """Return the small version of this need."""
-        return Need(self.study, {**self.parameters, **self.quick}, self.quick_seeds, 0)
+        return replace(self, parameters={**self.parameters, **self.quick}, seeds=self.quick_seeds)
 
     def on(self, dataset: str) -> Need:
         """Return this need on another data set."""
-        parameters = {**self.parameters, "dataset": dataset}
-        return Need(self.study, parameters, self.seeds, self.quick_seeds, self.quick)
+        return replace(self, parameters={**self.parameters, "dataset": dataset})
+
+    @property
+    def dataset(self) -> str:
+        """The data set's identity, or that of an embedded one if the study takes none."""
+        return str(self.parameters.get("dataset", EMBEDDED[0]))
 
     @property
     def is_external(self) -> bool:
         """Whether it needs files that do not come with the package."""
-        return self.parameters.get("dataset", EMBEDDED[0]) not in EMBEDDED
+        return self.dataset not in EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -62,12 +71,13 @@ class Unavailable:
 class Options:
     """How to obtain results.
 
-    ``data_dir`` holds the IDX files for the studies of external data; without it the recorded
-    results of those studies are used. ``recompute`` ignores what is stored. ``jobs`` is joblib's.
+    ``data_dirs`` hold the files for the studies of external data, one folder for each of
+    ``FAMILIES``; where one is lacking, the recorded results of its studies are used. ``recompute``
+    ignores what is stored or kept. ``jobs`` is joblib's.
     """
 
     store: ResultStore
-    data_dir: Path | None = None
+    data_dirs: Sequence[Path] = ()
     quick: bool = False
     recompute: bool = False
     jobs: int = -1
@@ -84,18 +94,20 @@ def obtain(needs: Collection[Need], options: Options) -> dict[Need, Outcome]:
     store.results.CorruptResult
         If a stored file is damaged, naming it, unless ``options.recompute``.
     ValueError, FileNotFoundError
-        If the data folder lacks a file or its files are not what they should be.
+        If a data folder lacks a file or its files are not what they should be, or two folders hold
+        data sets of one family.
     """
-    dataset = None if options.data_dir is None else datasets.identify(options.data_dir)
+    folders = _folders(options.data_dirs)
     plans = {}
     for need in needs:
         plan = need.sped_up() if options.quick else need
         if not need.is_external:
-            plans[need] = plan
-        elif dataset is not None:
-            plans[need] = plan.on(dataset)
+            if not need.kept or options.quick or options.recompute or not is_recorded(need):
+                plans[need] = plan
+        elif folder := folders.get(_family(need.dataset)):
+            plans[need] = plan.on(folder.dataset)
     run_cells(
-        [cell for plan in plans.values() for cell in _cells(plan, options.data_dir)],
+        [cell for plan in plans.values() for cell in _cells(plan, folders)],
         options.store,
         jobs=options.jobs,
         recompute=options.recompute,
@@ -106,10 +118,35 @@ def obtain(needs: Collection[Need], options: Options) -> dict[Need, Outcome]:
     }
 
 
+class _Folder(NamedTuple):
+    path: Path
+    dataset: str
+
+
+def _folders(directories: Sequence[Path]) -> dict[str, _Folder]:
+    """Return the folders by the family of what they hold."""
+    folders: dict[str, _Folder] = {}
+    for path in directories:
+        folder = _Folder(path, datasets.identify(path))
+        other = folders.setdefault(_family(folder.dataset), folder)
+        if other is not folder:
+            raise ValueError(
+                f"{other.path} and {path} hold {other.dataset!r} and {folder.dataset!r}: "
+                f"give one folder of {FAMILIES[_family(folder.dataset)]}"
+            )
+    return folders
+
+
+def _family(dataset: str) -> str:
+    """Return what an external data set can stand in for: MNIST or CIFAR-10."""
+    return "cifar10" if dataset.startswith("cifar10") else "mnist"
+
+
 def _recorded(need: Need) -> Outcome:
     found = ResultStore(RECORDED).load(need.study_name, _recorded_parameters(need))
     if found is None:
-        return Unavailable("not recorded; give the folder of MNIST's IDX files with --data")
+        files = FAMILIES[_family(need.dataset)]
+        return Unavailable(f"not recorded; give the folder of {files} with --data")
     return found.assign_attrs(recorded=found.attrs["created"][:10])
 
 
@@ -129,8 +166,8 @@ def _recorded_parameters(need: Need) -> dict[str, Any]:
     return {**need.parameters, "seeds": need.seeds}
 
 
-def _cells(need: Need, data_dir: Path | None) -> list[Cell]:
-    location = {"data_dir": str(data_dir)} if need.is_external else {}
+def _cells(need: Need, folders: Mapping[str, _Folder]) -> list[Cell]:
+    location = {"data_dir": str(folders[_family(need.dataset)].path)} if need.is_external else {}
     return [
         Cell(need.study, {**need.parameters, "seed": seed}, location) for seed in range(need.seeds)
     ]
@@ -140,5 +177,5 @@ def _stacked(need: Need, store: ResultStore) -> xr.Dataset:
     """Return the stored cells of all seeds along a dimension ``seed``."""
     together = stacked(need.study, need.parameters, need.seeds, store)
     if need.is_external:
-        together.attrs["dataset"] = need.parameters["dataset"]
+        together.attrs["dataset"] = need.dataset
     return together

@@ -1,12 +1,13 @@
 """Standard on-disk formats of labeled images, read into NumPy arrays.
 
-A folder is known by its content: MNIST and its look-alikes share their file names, so the
-checksums decide which of them a folder holds.
+A folder is known by its content: MNIST and its look-alikes share their file names, and so do the
+encodings of CIFAR-10, so the checksums decide which data set a folder holds.
 """
 
 import gzip
 import math
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,29 +17,19 @@ from numpy.typing import NDArray
 
 from store.files import checksum
 
-_PREFIXES = {"train": "train", "test": "t10k"}
-_IMAGES, _LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
-_FILES = [f"{prefix}-{kind}" for prefix in _PREFIXES.values() for kind in (_IMAGES, _LABELS)]
-_MNIST = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-_IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabeledImages:
-    """Gray images and their classes.
+    """Gray or color images and their classes.
 
     Attributes
     ----------
     name : str
         The data set's identity, as `load` takes it.
-    images : ndarray of uint8, shape (n, height, width)
-        Pixel values, 0 to `max_value`.
+    images : ndarray of uint8, shape (n, height, width) or (n, height, width, 3)
+        Pixel values, 0 to `max_value`; those of color images are red, green, blue.
     labels : ndarray of int64, shape (n,)
         Class of each image.
     max_value : int
@@ -51,9 +42,9 @@ class LabeledImages:
     max_value: int
 
     def features(self) -> NDArray[np.float64]:
-        """Images as rows of numbers in [0, 1], shape (n, height * width)."""
-        height, width = self.images.shape[1:]
-        return self.images.reshape(len(self.images), height * width) / self.max_value
+        """Images as rows of numbers in [0, 1], one a pixel value, in the order of the array."""
+        width = math.prod(self.images.shape[1:])
+        return self.images.reshape(len(self.images), width) / self.max_value
 
 
 def read_idx(path: Path | str) -> NDArray[Any]:
@@ -94,19 +85,22 @@ def read_idx(path: Path | str) -> NDArray[Any]:
 
 
 def identify(directory: Path | str) -> str:
-    """Name the data set that a folder of four MNIST-named files holds.
+    """Name the data set that a folder holds.
 
     Parameters
     ----------
     directory : Path or str
-        Folder of `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`
-        and `t10k-labels-idx1-ubyte`, each with or without `.gz`.
+        Folder of MNIST-named files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+        `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`), or of CIFAR-10's binary version
+        (`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`), or one that contains the
+        latter as `cifar-10-batches-bin`. Each file with or without `.gz`.
 
     Returns
     -------
     str
-        "mnist" if the uncompressed files have the official checksums; else "idx-" and the first
-        12 digits of a checksum of the four.
+        "mnist" if the uncompressed files have the official checksums, "cifar10-jpeg" if they are
+        the known re-encoded copy of CIFAR-10; else "idx-" or "cifar10-" and the first 12 digits of
+        a checksum of all of them.
 
     Raises
     ------
@@ -115,7 +109,10 @@ def identify(directory: Path | str) -> str:
     ValueError
         If one of the files is a broken gzip stream.
     """
-    return _identity({name: _read_uncompressed(path) for name, path in _find(directory).items()})
+    layout, folder = _recognized(directory)
+    return layout.identity(
+        {name: _read_uncompressed(path) for name, path in layout.find(folder).items()}
+    )
 
 
 def load(dataset: str, directory: Path | str | None = None, *, part: str = "all") -> LabeledImages:
@@ -127,7 +124,7 @@ def load(dataset: str, directory: Path | str | None = None, *, part: str = "all"
         "digits" for the 8 x 8 handwritten digits that come with scikit-learn; any other name is
         the identity (see `identify`) that `directory` must have.
     directory : Path or str, optional
-        Folder of the four MNIST-named files; ignored for "digits".
+        Folder of the files, as `identify` takes it; ignored for "digits".
     part : {"all", "train", "test"}
         Which examples; "all" is train followed by test. "digits" has no parts but "all".
 
@@ -143,7 +140,7 @@ def load(dataset: str, directory: Path | str | None = None, *, part: str = "all"
     ValueError
         If `part` is none of the above, `directory` is missing or holds another data set than
         `dataset`, images and labels differ in number, or a file is damaged (see `read_idx`) or
-        does not hold bytes of the expected dimensions.
+        does not hold bytes of the expected dimensions or classes.
 
     Examples
     --------
@@ -151,22 +148,24 @@ def load(dataset: str, directory: Path | str | None = None, *, part: str = "all"
     >>> digits.features().shape, digits.max_value
     ((1797, 64), 16)
     """
-    if part not in ("all", *_PREFIXES):
+    if part not in ("all", "train", "test"):
         raise ValueError(f"part must be 'all', 'train' or 'test', not {part!r}")
     if dataset == "digits":
         return _digits(part)
     if directory is None:
         raise ValueError(f"directory must be given: {dataset!r} is not an embedded data set")
 
-    paths = _find(directory)
+    layout, folder = _recognized(directory)
+    paths = layout.find(folder)
     contents = {name: _read_uncompressed(path) for name, path in paths.items()}
-    identity = _identity(contents)
+    identity = layout.identity(contents)
     if identity != dataset:
         raise ValueError(f"asked for the data set {dataset!r}, but {directory} holds {identity!r}")
 
-    parts = _PREFIXES if part == "all" else [part]
-    pairs = [_parse_pair(_PREFIXES[each], contents, paths) for each in parts]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+    pieces = []
+    for each in ("train", "test") if part == "all" else (part,):
+        pieces += layout.parse({paths[name]: contents[name] for name in layout.files[each]})
+    images, labels = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     return LabeledImages(identity, images, labels.astype(np.int64), max_value=255)
 
 
@@ -180,17 +179,60 @@ def _digits(part: str) -> LabeledImages:
     return LabeledImages("digits", images, labels, max_value=16)
 
 
-def _find(directory: Path | str) -> dict[str, Path]:
-    """Path of each of the four files, by its name without `.gz`."""
+# --- what the formats have in common --------------------------------------------------------------
+
+_Pieces = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A format of several files.
+
+    ``known`` are the checksums of the one data set that has a name; others are called ``prefix``
+    and a checksum. ``parse`` maps one part's contents, by path, to pieces of (images, labels).
+    """
+
+    files: Mapping[str, tuple[str, ...]]
+    name: str
+    known: Mapping[str, str]
+    prefix: str
+    parse: Callable[[Mapping[Path, bytes]], _Pieces]
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        return self.files["train"] + self.files["test"]
+
+    def is_in(self, folder: Path) -> bool:
+        return any(_present(folder, name) for name in self.all_files)
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """Path of each of the files, by its name without `.gz`."""
+        paths = {}
+        for name in self.all_files:
+            if not (present := _present(folder, name)):
+                raise FileNotFoundError(f"no {name} in {folder} (accepted: {name} or {name}.gz)")
+            paths[name] = present[0]
+        return paths
+
+    def identity(self, contents: Mapping[str, bytes]) -> str:
+        digests = {name: checksum(contents[name], "md5") for name in self.all_files}
+        if digests == self.known:
+            return self.name
+        return f"{self.prefix}-{checksum(''.join(digests.values()).encode())[:12]}"
+
+
+def _recognized(directory: Path | str) -> tuple[_Layout, Path]:
+    """Return the format of a folder, and the folder itself or the one in it that has the files."""
     folder = Path(directory)
-    paths = {}
-    for name in _FILES:
-        accepted = (name, f"{name}.gz")
-        present = [folder / each for each in accepted if (folder / each).is_file()]
-        if not present:
-            raise FileNotFoundError(f"no {name} in {folder} (accepted: {' or '.join(accepted)})")
-        paths[name] = present[0]
-    return paths
+    for layout, place in ((_IDX, folder), (_CIFAR, folder), (_CIFAR, folder / _CIFAR_FOLDER)):
+        if layout.is_in(place):
+            return layout, place
+    # Nothing is there: looked for as MNIST, which the message of the missing file then names.
+    return _IDX, folder
+
+
+def _present(folder: Path, name: str) -> list[Path]:
+    return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
 
 
 def _read_uncompressed(path: Path) -> bytes:
@@ -203,11 +245,15 @@ def _read_uncompressed(path: Path) -> bytes:
         raise ValueError(f"{path} is a broken gzip stream: {error}") from error
 
 
-def _identity(contents: dict[str, bytes]) -> str:
-    digests = {name: checksum(data, "md5") for name, data in contents.items()}
-    if digests == _MNIST:
-        return "mnist"
-    return "idx-" + checksum("".join(digests[name] for name in _FILES).encode())[:12]
+# --- IDX, the format of MNIST ---------------------------------------------------------------------
+
+_MNIST = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+_IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def _parse_idx(data: bytes, path: Path) -> NDArray[Any]:
@@ -230,23 +276,71 @@ def _parse_idx(data: bytes, path: Path) -> NDArray[Any]:
     return values.astype(dtype.newbyteorder("="))  # a copy: the array owns its memory
 
 
-def _parse_pair(
-    prefix: str, contents: dict[str, bytes], paths: dict[str, Path]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _parse_pair(contents: Mapping[Path, bytes]) -> _Pieces:
     """Images and labels of one part, as many of the one as of the other."""
     arrays = []
-    for name, ndim in ((f"{prefix}-{_IMAGES}", 3), (f"{prefix}-{_LABELS}", 1)):
-        array = _parse_idx(contents[name], paths[name])
+    for (path, data), ndim in zip(contents.items(), (3, 1), strict=True):
+        array = _parse_idx(data, path)
         if array.dtype != np.uint8 or array.ndim != ndim:
             raise ValueError(
-                f"{paths[name]} must hold uint8 in {ndim} dimension(s), "
-                f"not {array.dtype} in {array.ndim}"
+                f"{path} must hold uint8 in {ndim} dimension(s), not {array.dtype} in {array.ndim}"
             )
         arrays.append(array)
     images, labels = arrays
     if len(images) != len(labels):
+        of_images, of_labels = contents
         raise ValueError(
-            f"{paths[f'{prefix}-{_IMAGES}']} holds {len(images)} images, "
-            f"but {paths[f'{prefix}-{_LABELS}']} {len(labels)} labels"
+            f"{of_images} holds {len(images)} images, but {of_labels} {len(labels)} labels"
         )
-    return images, labels
+    return [(images, labels)]
+
+
+_IDX = _Layout(
+    {"train": tuple(_MNIST)[:2], "test": tuple(_MNIST)[2:]}, "mnist", _MNIST, "idx", _parse_pair
+)
+
+# --- CIFAR-10's binary version --------------------------------------------------------------------
+
+_CIFAR_FOLDER = "cifar-10-batches-bin"  # as the official archive unpacks
+# The images re-encoded as JPEG. The official checksums are published for the archive alone, not
+# for the files in it, so the original goes by its checksum, "cifar10-" and 12 digits.
+_CIFAR10_JPEG = {
+    "data_batch_1.bin": "42760e2b1fff0bb467c40700a8afbc1d",
+    "data_batch_2.bin": "9a0d8c60479b01d7d531fd5c9132a2ac",
+    "data_batch_3.bin": "c1ec29819bf3be206e9d41c4106ae14a",
+    "data_batch_4.bin": "eca9588efccf8d3a4a8984f41a18fa7f",
+    "data_batch_5.bin": "c27bcbf4581f103595db169986722ccc",
+    "test_batch.bin": "c21be9aaa6c0cd3bb2d052f6936183e9",
+}
+_PLANES = (3, 32, 32)  # red, green, blue, each row by row
+_RECORD = 1 + math.prod(_PLANES)  # bytes: the class, then the planes
+_CLASSES = 10
+
+
+def _parse_batches(contents: Mapping[Path, bytes]) -> _Pieces:
+    """Images and labels of each batch."""
+    pieces = []
+    for path, data in contents.items():
+        if not data or len(data) % _RECORD:
+            raise ValueError(
+                f"{path} is damaged: expected a positive multiple of {_RECORD} bytes, "
+                f"found {len(data)}"
+            )
+        records = np.frombuffer(data, np.uint8).reshape(-1, _RECORD)
+        labels = records[:, 0]
+        if labels.max() >= _CLASSES:
+            raise ValueError(
+                f"{path} is damaged: expected classes 0 to {_CLASSES - 1}, found {labels.max()}"
+            )
+        images = records[:, 1:].reshape(-1, *_PLANES).transpose(0, 2, 3, 1)
+        pieces.append((np.ascontiguousarray(images), labels))
+    return pieces
+
+
+_CIFAR = _Layout(
+    {"train": tuple(_CIFAR10_JPEG)[:5], "test": tuple(_CIFAR10_JPEG)[5:]},
+    "cifar10-jpeg",
+    _CIFAR10_JPEG,
+    "cifar10",
+    _parse_batches,
+)

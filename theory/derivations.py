@@ -25,7 +25,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from theory import _derivations_evidence, _derivations_noise_scale
+from theory import (
+    _derivations_capacity,
+    _derivations_evidence,
+    _derivations_interpolation,
+    _derivations_memorization,
+    _derivations_noise_scale,
+)
 from theory._identity import Identity
 
 __all__ = ["Identity", "identities", "main", "topics"]
@@ -33,6 +39,9 @@ __all__ = ["Identity", "identities", "main", "topics"]
 _DERIVATIONS: dict[str, tuple[Callable[[], Identity], ...]] = {
     "evidence": _derivations_evidence.DERIVATIONS,
     "noise_scale": _derivations_noise_scale.DERIVATIONS,
+    "memorization": _derivations_memorization.DERIVATIONS,
+    "interpolation": _derivations_interpolation.DERIVATIONS,
+    "capacity": _derivations_capacity.DERIVATIONS,
 }
 
 
@@ -46,7 +55,7 @@ def topics() -> tuple[str, ...]:
     Examples
     --------
     >>> topics()
-    ('evidence', 'noise_scale')
+    ('evidence', 'noise_scale', 'memorization', 'interpolation', 'capacity')
     """
     return tuple(_DERIVATIONS)
 

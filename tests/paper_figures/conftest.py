@@ -139,3 +139,16 @@ def idx_folder(tmp_path):
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images))
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels))
     return folder
+
+
+@pytest.fixture
+def cifar_folder(tmp_path):
+    """Three random images to a file, in six files named as those of CIFAR-10's binary version."""
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
+        records = rng.integers(0, 256, (3, 3073), np.uint8)
+        records[:, 0] %= 10
+        (folder / name).write_bytes(records.tobytes())
+    return folder

@@ -2,17 +2,21 @@ import json
 import re
 import subprocess
 import sys
+import types
 import warnings
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from paper_figures import registry
 from paper_figures.__main__ import main
-from paper_figures.results import Options, obtain
+from paper_figures.claims import Check, Claim, Criterion
+from paper_figures.results import Need, Options, obtain
 from store.results import ResultStore
 
 FIGURES = {figure.name: figure for figure in registry.figures()}
+PAPER = "smith_le_2018"
 CHEAP = "smith_le_2018_invariance"  # its studies take a second
 
 
@@ -78,13 +82,18 @@ def test_list_names_every_figure_and_writes_nothing(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nonesuch",), "no figure nonesuch; there are: " + ", ".join(FIGURES)),
-        ((CHEAP, "nonesuch", "other"), "no figure nonesuch, other"),
-        ((CHEAP, "claims"), "no figure claims"),
+        (
+            ("nonesuch",),
+            "no figure or paper nonesuch; there are: " + ", ".join([*registry.PAPERS, *FIGURES]),
+        ),
+        ((CHEAP, "nonesuch", "other"), "no figure or paper nonesuch, other; there are: "),
+        ((CHEAP, "claims"), "no figure or paper claims; there are: "),
+        (("claims", CHEAP), f"no paper {CHEAP}; there are: " + ", ".join(registry.PAPERS)),
+        (("claims", PAPER, "list"), "no paper list; there are: "),
         (("--json",), "--json goes with 'claims'"),
         (("list", "--json"), "--json goes with 'claims'"),
         ((CHEAP, "--json"), "--json goes with 'claims'"),
-        (("claims", CHEAP), "'claims' takes no names"),
+        ((PAPER, "--json"), "--json goes with 'claims'"),
         (("list", CHEAP), "'list' takes no names"),
         ((CHEAP, "--jobs", "0"), "--jobs must not be 0"),
         ((CHEAP, "--jobs", "many"), "invalid int value: 'many'"),
@@ -158,10 +167,51 @@ def test_only_what_the_named_figure_needs_is_computed(run, tmp_path):
     ]
 
 
+@pytest.fixture
+def two_papers(monkeypatch):
+    """A first and a second paper, of one figure and one claim each, of which nothing is here."""
+    for name in ("first", "second"):
+        need = Need(np.empty, {"dataset": "mnist", "paper": name}, seeds=1, quick_seeds=1)
+        check = Check("theory", "MNIST", {"x": need}, [Criterion("a", low=0.0)], lambda data: [])
+        paper = types.SimpleNamespace(
+            FIGURES=[registry.Figure(f"{name}_figure", "Nothing.", {"x": need}, lambda data: None)],
+            CLAIMS=[Claim(f"{name}:C1", name, "page 1", "So it is.", [check])],
+        )
+        monkeypatch.setitem(sys.modules, f"paper_figures.{name}", paper)
+    monkeypatch.setattr(registry, "PAPERS", ("first", "second"))
+
+
+@pytest.mark.parametrize(
+    ("names", "drawn", "judged"),
+    [
+        ((), ["first", "second"], ["first", "second"]),
+        (("second",), ["second"], ["second"]),
+        (("second", "first"), ["second", "first"], ["second", "first"]),
+        (("second_figure",), ["second"], []),
+        (("first", "first_figure", "first"), ["first"], ["first"]),
+        (("second_figure", "first"), ["second", "first"], ["first"]),
+        (("claims",), [], ["first", "second"]),
+        (("claims", "second"), [], ["second"]),
+        (("claims", "second", "first"), [], ["second", "first"]),
+    ],
+)
+def test_papers_stand_for_their_figures_and_claims(run, two_papers, names, drawn, judged):
+    status, out, err = run(*names)
+    assert (status, err) == (0, "")
+    assert re.findall(r"^(\w+)_figure is not drawn", out, re.MULTILINE) == drawn
+    assert re.findall(r"^(\w+):C1 \(page 1\)", out, re.MULTILINE) == judged
+
+
+def test_the_claims_of_one_paper_as_json(run, two_papers):
+    status, out, _ = run("claims", "second", "--json")
+    assert status == 0
+    assert [row["id"] for row in json.loads(out)] == ["second:C1"]
+
+
 def test_a_figure_without_any_data_says_so(run, monkeypatch, tmp_path):
     need = next(need for need in registry.recorded())
     only_external = registry.Figure("far", "Far away.", {"mnist": need}, lambda data: None)
-    monkeypatch.setattr(registry, "figures", lambda: [only_external])
+    monkeypatch.setattr(registry, "figures", lambda *papers: [only_external])
     status, out, _ = run("far")
     assert status == 0
     assert out.startswith("far is not drawn: ")
@@ -183,6 +233,23 @@ def test_an_empty_data_folder_is_an_error_that_names_the_file(run, tmp_path):
         assert str(data) in err
         assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_two_folders_of_a_family_are_an_error_that_names_both(run, idx_folder, tmp_path):
+    folders = "--data", str(idx_folder), "--data", str(idx_folder)
+    status, out, err = run(CHEAP, "--quick", *folders)
+    assert (status, out) == (2, "")
+    assert f"error: {idx_folder} and {idx_folder} hold " in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_of_two_families_are_both_taken(run, idx_folder, cifar_folder):
+    folders = "--data", str(idx_folder), "--data", str(cifar_folder)
+    assert run(CHEAP, "--quick", *folders)[0] == 0
+    (cifar_folder / "test_batch.bin").unlink()
+    status, _, err = run(CHEAP, "--quick", *folders)
+    assert status == 2
+    assert f"no test_batch.bin in {cifar_folder}" in err
 
 
 def test_a_truncated_data_file_is_named(run, idx_folder):

@@ -4,13 +4,16 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from paper_figures import results
-from paper_figures.results import Need, Options, Unavailable, obtain, record
+from paper_figures import record as recording
+from paper_figures import registry, results
+from paper_figures.claims import Check, Criterion, Measured, judge
+from paper_figures.results import Need, Options, Unavailable, is_recorded, obtain, record
 from sims import evidence
 from store import datasets
 from store.results import CorruptResult, ResultStore
@@ -241,7 +244,7 @@ def test_external_data_are_unavailable_without_their_folder(options):
     wanted, embedded = external(), need()
     outcomes = obtain([wanted, embedded], options)
     assert isinstance(outcomes[wanted], Unavailable)
-    assert "--data" in outcomes[wanted].reason
+    assert outcomes[wanted].reason.endswith("give the folder of MNIST's IDX files with --data")
     assert outcomes[embedded].sizes["seed"] == 3
     assert wanted.is_external
     assert not embedded.is_external
@@ -252,7 +255,7 @@ def test_results_are_keyed_by_what_the_folder_holds(options, idx_folder):
     wanted = external()
     name = datasets.identify(idx_folder)
     assert name.startswith("idx-")
-    with_data = changed(options, data_dir=idx_folder)
+    with_data = changed(options, data_dirs=[idx_folder])
     result = obtain([wanted], with_data)[wanted]
     direct = evidence.linear_memorization(
         **{**wanted.parameters, "dataset": name}, seed=1, data_dir=str(idx_folder)
@@ -267,7 +270,7 @@ def test_results_are_keyed_by_what_the_folder_holds(options, idx_folder):
 
 def test_other_files_are_another_data_set(options, idx_folder):
     wanted = external()
-    with_data = changed(options, data_dir=idx_folder)
+    with_data = changed(options, data_dirs=[idx_folder])
     first = obtain([wanted], with_data)[wanted]
     images = idx_folder / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1] + b"\x07")
@@ -279,7 +282,7 @@ def test_other_files_are_another_data_set(options, idx_folder):
 
 def test_a_folder_without_the_files_is_refused_before_any_work(options, tmp_path):
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte"):
-        obtain([need()], changed(options, data_dir=tmp_path))
+        obtain([need()], changed(options, data_dirs=[tmp_path]))
     assert CALLS == []
 
 
@@ -288,7 +291,7 @@ def test_recorded_results_are_found_without_the_data(options, idx_folder, tmp_pa
     monkeypatch.setattr(datasets, "identify", lambda directory: "mnist")
     monkeypatch.setattr(evidence, "_load", lambda *_: datasets.load("digits"))
     wanted = external()
-    computed = obtain([wanted], changed(options, data_dir=idx_folder))[wanted]
+    computed = obtain([wanted], changed(options, data_dirs=[idx_folder]))[wanted]
     path = record(wanted, options.store)
     assert path.is_relative_to(tmp_path / "recorded")
     for quick in (False, True):
@@ -301,3 +304,172 @@ def test_recorded_results_are_found_without_the_data(options, idx_folder, tmp_pa
     with pytest.raises(CorruptResult) as caught:
         obtain([wanted], options)
     assert str(path) in str(caught.value)
+
+
+def brightness(*, dataset, seed, data_dir=None):
+    """A study of images that reads whatever it is given."""
+    CALLS.append((dataset, seed))
+    images = datasets.load(dataset, data_dir)
+    return xr.Dataset({"value": float(images.images.mean())})
+
+
+def images_of(dataset, **changes):
+    return Need(brightness, {"dataset": dataset}, seeds=2, quick_seeds=1, **changes)
+
+
+@pytest.fixture
+def recorded_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RECORDED", tmp_path / "recorded")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_need_takes_the_folder_of_its_data_set(options, idx_folder, cifar_folder, order):
+    gray, color = images_of("mnist"), images_of("cifar10-jpeg")
+    folders = [idx_folder, cifar_folder][::order]
+    outcomes = obtain([gray, color], changed(options, data_dirs=folders))
+    for need, folder in ((gray, idx_folder), (color, cifar_folder)):
+        name = datasets.identify(folder)
+        assert outcomes[need].attrs["dataset"] == name
+        mean = datasets.load(name, folder).images.mean()
+        np.testing.assert_array_equal(outcomes[need].value, [mean, mean])
+
+
+def test_what_no_folder_is_given_for_is_taken_as_recorded(
+    options, idx_folder, cifar_folder, recorded_here
+):
+    gray, color = images_of("mnist"), images_of("cifar10-jpeg")
+    for folder, given, lacking, files in (
+        (idx_folder, gray, color, "CIFAR-10's binary version"),
+        (cifar_folder, color, gray, "MNIST's IDX files"),
+    ):
+        outcomes = obtain([gray, color], changed(options, data_dirs=[folder]))
+        assert outcomes[given].attrs["dataset"] == datasets.identify(folder)
+        reason = f"not recorded; give the folder of {files} with --data"
+        assert outcomes[lacking] == Unavailable(reason)
+    for need in (gray, color):
+        parameters = {**need.parameters, "seeds": 2}
+        ResultStore(results.RECORDED).save(need.study_name, parameters, outcomes[color])
+    outcomes = obtain([gray, color], changed(options, data_dirs=[cifar_folder]))
+    assert "recorded" in outcomes[gray].attrs
+    assert "recorded" not in outcomes[color].attrs
+
+
+def test_two_folders_of_one_family_are_refused_before_any_work(options, cifar_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in cifar_folder.iterdir():
+        (other / file.name).write_bytes(file.read_bytes()[3073:])
+    names = [datasets.identify(folder) for folder in (cifar_folder, other)]
+    message = f"{cifar_folder} and {other} hold '{names[0]}' and '{names[1]}': give one folder of "
+    with pytest.raises(ValueError, match=message + "CIFAR-10's binary version"):
+        obtain([need()], changed(options, data_dirs=[cifar_folder, other]))
+    assert CALLS == []
+
+
+def test_the_ledger_names_the_data_set_that_was_read(options, idx_folder, cifar_folder):
+    gray, color = images_of("mnist"), images_of("cifar10-jpeg")
+    outcomes = obtain([gray, color], changed(options, data_dirs=[idx_folder, cifar_folder]))
+    both = Check(
+        "network",
+        "MNIST and cifar10-jpeg",
+        {"gray": gray, "color": color},
+        [Criterion("a", low=0.0)],
+        lambda data: [Measured(1.0, 0.0)],
+    )
+    names = [datasets.identify(folder) for folder in (idx_folder, cifar_folder)]
+    assert judge(both, outcomes)["data"] == f"{names[0]} and {names[1]}, 2 seeds"
+    itself = {
+        gray: outcomes[gray].assign_attrs(dataset="mnist"),
+        color: outcomes[color].assign_attrs(dataset="cifar10-jpeg"),
+    }
+    assert judge(both, itself)["data"] == "MNIST and cifar10-jpeg, 2 seeds"
+
+
+# --- results kept with the package --------------------------------------------------------------
+
+
+def test_long_runs_are_kept_and_computed_only_on_demand(options, recorded_here, tmp_path):
+    wanted = need(kept=True)
+    computed = obtain([wanted], options)[wanted]
+    assert len(CALLS) == 3  # nothing was recorded yet
+    path = record(wanted, options.store)
+    CALLS.clear()
+
+    elsewhere = Options(ResultStore(tmp_path / "new"), jobs=1)
+    found = obtain([wanted], elsewhere)[wanted]
+    assert CALLS == []
+    assert "recorded" in found.attrs
+    xr.testing.assert_equal(found, computed)
+
+    assert obtain([wanted], changed(elsewhere, quick=True))[wanted].sizes["seed"] == 1
+    assert CALLS == [(5.0, 0)]
+    again = obtain([wanted], changed(elsewhere, recompute=True))[wanted]
+    assert CALLS[1:] == [(2.0, 0), (2.0, 1), (2.0, 2)]
+    assert "recorded" not in again.attrs
+
+    CALLS.clear()
+    plain = replace(wanted, kept=False)  # recorded, but nobody said to use it
+    other = need(kept=True, parameters={"scale": 3.0})  # to be used, but not recorded
+    obtain([plain, other], Options(ResultStore(tmp_path / "third"), jobs=1))
+    assert sorted(CALLS) == [(scale, seed) for scale in (2.0, 3.0) for seed in range(3)]
+
+    damage(path)
+    with pytest.raises(CorruptResult) as caught:
+        obtain([wanted], elsewhere)
+    assert str(path) in str(caught.value)
+
+
+@pytest.fixture
+def record_main(recorded_here, monkeypatch, tmp_path):
+    """Run ``python -m paper_figures.record`` on three needs."""
+    needs = [need(kept=True), images_of("mnist"), images_of("cifar10-jpeg")]
+    monkeypatch.setattr(registry, "recorded", lambda: needs)
+    # The names of the data sets themselves: these results are to be recorded under them.
+    real = datasets.identify
+    official = {"idx": "mnist", "cifar10": "cifar10-jpeg"}
+    monkeypatch.setattr(datasets, "identify", lambda folder: official[real(folder).split("-")[0]])
+    monkeypatch.setattr(datasets, "load", lambda *_: datasets._digits("all"))
+    out = ["--out", str(tmp_path / "out"), "--jobs", "1"]
+    return needs, lambda *arguments: recording.main([*out, *arguments])
+
+
+def test_recording_takes_several_folders_and_skips_what_is_there(
+    record_main, capsys, idx_folder, cifar_folder
+):
+    needs, run = record_main
+    run()
+    assert [is_recorded(each) for each in needs] == [True, False, False]
+    assert len(CALLS) == 3
+    run("--data", str(idx_folder), "--data", str(cifar_folder))
+    assert all(is_recorded(each) for each in needs)
+    assert sorted(CALLS[3:]) == [
+        (each, seed) for each in ("cifar10-jpeg", "mnist") for seed in (0, 1)
+    ]
+    assert len(capsys.readouterr().out.split()) == 3
+    run("--data", str(idx_folder))
+    assert len(CALLS) == 7
+    assert capsys.readouterr().out == ""
+
+
+def test_recording_again_is_from_the_store(record_main, capsys, idx_folder):
+    _, run = record_main
+    run("--data", str(idx_folder))
+    before = capsys.readouterr().out.split()
+    assert len(before) == 2
+    stamps = [os.stat(path).st_mtime_ns for path in before]
+    run("--data", str(idx_folder), "--recompute")
+    assert capsys.readouterr().out.split() == before
+    assert [os.stat(path).st_mtime_ns for path in before] != stamps
+    assert len(CALLS) == 5  # a run that was stopped goes on where it was
+
+
+def test_jobs_reach_the_computation(record_main, monkeypatch):
+    _, run = record_main
+    seen = []
+    monkeypatch.setattr(
+        results, "run_cells", lambda cells, store, *, jobs, recompute: seen.append(jobs)
+    )
+    monkeypatch.setattr(results, "_stacked", lambda need, store: xr.Dataset({"value": 1.0}))
+    run("--jobs", "3")
+    run()
+    assert seen == [3, 1]

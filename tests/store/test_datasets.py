@@ -133,9 +133,131 @@ def test_identity_is_of_the_content(tmp_path):
 def test_official_checksums_make_mnist(tmp_path, monkeypatch):
     write_folder(tmp_path, small_arrays())
     digests = {name: datasets.checksum((tmp_path / name).read_bytes(), "md5") for name in NAMES}
-    monkeypatch.setattr(datasets, "_MNIST", digests)
+    for name, digest in digests.items():
+        monkeypatch.setitem(datasets._MNIST, name, digest)
     assert identify(tmp_path) == "mnist"
     assert load("mnist", tmp_path, part="test").name == "mnist"
+
+
+# --- CIFAR-10's binary version ------------------------------------------------------------------
+
+BATCHES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+
+
+def batches():
+    """Two color images and their classes by file, but for one image in the first and test files."""
+    rng = np.random.default_rng(2)
+    sizes = {name: 1 if name in (BATCHES[0], BATCHES[5]) else 2 for name in BATCHES}
+    return {
+        name: (rng.integers(0, 256, (n, 32, 32, 3), np.uint8), rng.integers(0, 10, n))
+        for name, n in sizes.items()
+    }
+
+
+def record_bytes(images, labels):
+    """The class, then the red plane row by row, then the green and the blue one."""
+    data = bytearray()
+    for image, label in zip(images, labels, strict=True):
+        data.append(label)
+        for color in range(3):
+            for row in range(32):
+                data += bytes(image[row, :, color].tolist())
+    return bytes(data)
+
+
+def write_batches(folder, contents, *, compressed=False):
+    folder.mkdir(exist_ok=True)
+    for name, (images, labels) in contents.items():
+        data = record_bytes(images, labels)
+        file = folder / (f"{name}.gz" if compressed else name)
+        file.write_bytes(gzip.compress(data) if compressed else data)
+
+
+@pytest.mark.parametrize("place", [".", "cifar-10-batches-bin"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_color_images_are_loaded_by_identity(tmp_path, place, compressed):
+    contents = batches()
+    write_batches(tmp_path / place, contents, compressed=compressed)
+    name = identify(tmp_path)
+    assert name.startswith("cifar10-")
+    assert len(name) == len("cifar10-") + 12
+
+    train, test, everything = (load(name, tmp_path, part=p) for p in ("train", "test", "all"))
+    images, labels = (np.concatenate([pair[k] for pair in contents.values()]) for k in (0, 1))
+    assert (everything.name, everything.max_value) == (name, 255)
+    assert everything.labels.dtype == np.int64
+    np.testing.assert_array_equal(everything.images, images, strict=True)
+    np.testing.assert_array_equal(everything.labels, labels)
+    np.testing.assert_array_equal(train.images, images[:9], strict=True)
+    np.testing.assert_array_equal(train.labels, labels[:9])
+    np.testing.assert_array_equal(test.images, images[9:], strict=True)
+    np.testing.assert_array_equal(test.labels, labels[9:])
+
+    features = everything.features()
+    assert features.shape == (10, 3072)
+    assert features.dtype == np.float64
+    np.testing.assert_array_equal(features[3], everything.images[3].ravel() / 255)
+
+
+def test_identity_of_color_images_is_of_the_content(tmp_path):
+    contents = batches()
+    write_batches(tmp_path / "one", contents)
+    write_batches(tmp_path / "same", contents, compressed=True)
+    contents[BATCHES[3]][0][1, 31, 31, 2] ^= 1
+    write_batches(tmp_path / "other", contents)
+    one, same, other = (identify(tmp_path / each) for each in ("one", "same", "other"))
+    assert one == same != other
+    with pytest.raises(ValueError, match=f"asked for the data set '{other}', but .* holds '{one}'"):
+        load(other, tmp_path / "one")
+
+
+def test_the_known_copy_of_cifar10_has_a_name(tmp_path, monkeypatch):
+    write_batches(tmp_path, batches())
+    for name in BATCHES:
+        digest = datasets.checksum((tmp_path / name).read_bytes(), "md5")
+        monkeypatch.setitem(datasets._CIFAR10_JPEG, name, digest)
+    assert identify(tmp_path) == "cifar10-jpeg"
+    assert len(load("cifar10-jpeg", tmp_path, part="test").labels) == 1
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_missing_batch_is_named(tmp_path, name):
+    write_batches(tmp_path / "cifar-10-batches-bin", batches())
+    os.remove(tmp_path / "cifar-10-batches-bin" / name)
+    for read in (identify, lambda folder: load("cifar10-jpeg", folder)):
+        with pytest.raises(FileNotFoundError, match=f"accepted: {name} or {name}.gz") as caught:
+            read(tmp_path)
+        assert str(tmp_path / "cifar-10-batches-bin") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [BATCHES[1], BATCHES[5]])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:-1], "expected a positive multiple of 3073 bytes, found"),
+        (lambda data: data + b"\0", "expected a positive multiple of 3073 bytes, found"),
+        (lambda data: b"", "expected a positive multiple of 3073 bytes, found 0"),
+        (lambda data: data[:-3073] + b"\x0a" + data[1 - 3073 :], "classes 0 to 9, found 10"),
+    ],
+    ids=["short", "long", "empty", "class"],
+)
+def test_a_damaged_batch_is_named(tmp_path, name, damage, message):
+    write_batches(tmp_path, batches())
+    file = tmp_path / name
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=message) as caught:
+        load(identify(tmp_path), tmp_path)
+    assert str(file) in str(caught.value)
+
+
+def test_classes_up_to_nine_are_taken(tmp_path):
+    contents = batches()
+    contents[BATCHES[0]][1][:] = 9
+    write_batches(tmp_path, contents)
+    assert load(identify(tmp_path), tmp_path).labels[0] == 9
+
+
+# --- scikit-learn's digits, and arguments -------------------------------------------------------
 
 
 def test_digits():

@@ -46,7 +46,10 @@ def number(expression: sp.Expr, point: dict[sp.Symbol, sp.Expr]) -> mp.mpf:
             variables = [limit[0] for limit in expression.limits]
             integrand = function_of(expression.function, variables)
             if len(variables) == 1:
-                ends = [e if e.is_infinite else number(e, point) for e in expression.limits[0][1:]]
+                ends = [
+                    float(e) if e.is_infinite else number(e, point)
+                    for e in expression.limits[0][1:]
+                ]
                 return mp.quad(integrand, ends)
             assert all(limit[1:] == (-sp.oo, sp.oo) for limit in expression.limits)
             line = (-math.inf, math.inf)
@@ -69,10 +72,11 @@ def number(expression: sp.Expr, point: dict[sp.Symbol, sp.Expr]) -> mp.mpf:
             return mp.det(mp.matrix([[number(x, point) for x in row] for row in matrix.tolist()]))
         case sp.Trace():
             return mp.fsum(number(x, point) for x in expression.arg.diagonal())
-        case sp.Product():
+        case sp.Product() | sp.Sum():
             ((index, first, last),) = expression.limits
-            steps = range(int(first), int(last.subs(point)) + 1)
-            return mp.fprod(number(expression.function, point | {index: sp.S(i)}) for i in steps)
+            steps = range(int(first.subs(point)), int(last.subs(point)) + 1)
+            terms = [number(expression.function, point | {index: sp.S(i)}) for i in steps]
+            return mp.fprod(terms) if isinstance(expression, sp.Product) else mp.fsum(terms)
         case _ if expression.args:
             values = [sp.Float(number(x, point), mp.mp.dps) for x in expression.args]
             return mp.mpf(expression.func(*values).evalf(mp.mp.dps))
@@ -128,6 +132,9 @@ def wrong_identities():
     yield wrong("softmax-hessian", lambda right: -right)
     yield wrong("null-model", lambda _: sp.nan)
     yield from wrong_noise_identities(wrong)
+    yield from wrong_memorization_identities(wrong)
+    yield from wrong_interpolation_identities(wrong)
+    yield from wrong_capacity_identities(wrong)
 
 
 def wrong_noise_identities(wrong):
@@ -148,6 +155,76 @@ def wrong_noise_identities(wrong):
     yield wrong("sampling-preconditioner", lambda right: right / 2)
     yield wrong("boltzmann-is-stationary", lambda right: right + 1)
     yield wrong("kramers-time", lambda right: right / 2)
+
+
+def wrong_memorization_identities(wrong):
+    v1, m, p = sp.symbols("v_1 m p", positive=True)
+    y1 = sp.Symbol("y_1", real=True)
+    n, K = sp.symbols("n K", integer=True, positive=True)
+    # Among them: a transposed matrix, a lost factor, labels in the order of another sort.
+    yield wrong("lemma-1-factorization", lambda right: right.T)
+    yield wrong("lemma-1-determinant", lambda right: right / v1)
+    yield wrong("lemma-1-eigenvalues", lambda right: right.subs(v1, 2 * v1))
+    yield wrong("slope-recursion", lambda right: right[::-1, :])
+    yield wrong("slopes-grow-geometrically", lambda right: -right)
+    yield wrong("biases-on-the-points", lambda right: right.subs(y1, 0))
+    yield wrong("hinges-interpolate", lambda right: right + y1)
+    yield wrong("numbers-of-weights", lambda right: right - sp.Matrix([n * K, 0]))
+    yield wrong("scaling-direction", lambda _: y1)
+    yield wrong("indicator-of-an-interval", lambda right: sp.ones(*right.shape))
+    yield wrong("gate", lambda right: right.subs(p, p + m))
+    yield wrong("slab-of-four-hinges", lambda right: abs(right[0]) * sp.ones(*right.shape))
+
+
+def wrong_interpolation_identities(wrong):
+    rate = sp.Symbol("epsilon", positive=True)
+    penalty, z = sp.Symbol("lambda", positive=True), sp.Symbol("z", real=True)
+    c, y1, x12 = sp.symbols("c y_1 x_12", real=True)
+    k11, k33 = sp.symbols("k_11 k_33", real=True)
+    yield wrong("minimum-norm-interpolates", lambda right: right[::-1, :])
+    yield wrong("minimum-norm-is-stationary", lambda right: right.applyfunc(lambda _: y1))
+    yield wrong("other-interpolants-are-longer", lambda right: right.subs(c, 0))
+    yield wrong("sgd-keeps-the-unseen-part", lambda right: right * (1 - rate))
+    yield wrong("sgd-shrinks-the-residual", lambda right: right.subs(rate, 2 * rate))
+    yield wrong("sgd-limit", lambda right: right[::-1, :])
+    yield wrong("hessian-at-an-interpolant", lambda right: 2 * right)
+    yield wrong("hessian-of-log-cosh", lambda right: right.subs(x12, 0))
+    yield wrong("hessian-is-singular", lambda right: right / z)
+    yield wrong("norm-of-a-kernel-interpolant", lambda right: right.subs(k11, 2 * k11))
+    yield wrong("norm-grows-with-every-example", lambda right: right.subs(k33, 2 * k33))
+    yield wrong("ridge-in-the-span", lambda right: right * penalty)
+    yield wrong("ridgeless-limit", lambda right: right.subs(y1, 0) * 2)
+    yield wrong("left-out-residual", lambda right: right.subs(penalty, 0))
+
+
+def wrong_capacity_identities(wrong):
+    radius, p, rate, T = sp.symbols("B p epsilon T", positive=True)
+    start = sp.Symbol("t_0", positive=True)
+    n, K = sp.symbols("n K", integer=True, positive=True)
+    # Among them: the accuracy itself, a new class for sure, batch normalization counted.
+    yield wrong("supremum-over-a-ball", lambda right: right * radius)
+    yield wrong("mean-square-of-a-random-sum", lambda right: 2 * right)
+    yield wrong("fourth-moment-of-a-random-sum", lambda right: right / 3)
+    yield wrong("random-sum-on-a-line", lambda _: sp.sqrt(T))
+    yield wrong("correlation-is-accuracy", lambda right: (right + 1) / 2)
+    yield wrong("error-on-corrupted-labels", lambda right: right + p / K)
+    yield wrong("parameters-of-table-1", lambda right: right + sp.Matrix([3424, 0, 0, 0]))
+    yield wrong("cover-recursion", lambda right: right.subs(n, n + 1))
+    yield wrong("cover-shatters", lambda right: right - 2)
+    yield wrong("cover-capacity", lambda right: 2 * right)
+    yield wrong("ridge-with-one-more-example", lambda right: 2 * right)
+    yield wrong("sgd-stability-convex", lambda right: right / rate)
+    yield wrong("sgd-stability-best-start", lambda right: right + start)
+    yield wrong("sgd-stability-nonconvex", lambda right: right - start)
+
+
+NEW_TOPICS = ("memorization", "interpolation", "capacity")
+
+
+@pytest.mark.parametrize("topic", NEW_TOPICS)
+def test_every_identity_of_the_later_topics_has_a_wrong_sibling(topic):
+    siblings = {param.id for param in wrong_identities()}
+    assert {identity.name for identity in derivations.identities(topic)} <= siblings
 
 
 @pytest.mark.parametrize("identity", list(wrong_identities()))

@@ -1,0 +1,75 @@
+"""Images for the randomization tests: drawn, corrupted and standardized as in Zhang et al."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store import datasets
+from theory._validation import positive_integer
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Images = tuple[Array, Labels]  # pixels (n, d) in [0, 1] and classes (n,)
+
+_load = functools.lru_cache(maxsize=1)(datasets.load)
+
+
+def draw_images(
+    dataset: str, data_dir: str | None, rng: np.random.Generator, **sizes: int
+) -> list[Images]:
+    """Draw sets of images without overlap from all of a data set, one for each named size."""
+    for name, size in sizes.items():
+        positive_integer(name, size)
+    source = _load(dataset, data_dir)
+    wanted, available = sum(sizes.values()), len(source.labels)
+    if wanted > available:
+        raise ValueError(f"{' + '.join(sizes)} needs {wanted} images; {dataset!r} has {available}")
+    order = rng.permutation(available)[:wanted]
+    pixels = source.images[order].reshape(wanted, -1) / source.max_value
+    cuts = np.cumsum(list(sizes.values()))[:-1]
+    pairs = zip(np.split(pixels, cuts), np.split(source.labels[order], cuts), strict=True)
+    return list(pairs)
+
+
+def standardized(pixels: Array) -> Array:
+    """Give each image mean 0 and variance 1; as TensorFlow does, the deviation is floored."""
+    centered = pixels - pixels.mean(axis=1, keepdims=True)
+    deviation = centered.std(axis=1, keepdims=True)
+    return np.asarray(centered / np.maximum(deviation, 1.0 / np.sqrt(pixels.shape[1])))
+
+
+# --- corruptions ----------------------------------------------------------------------------------
+
+
+def corrupt_labels(labels: Labels, share: float, classes: int, rng: np.random.Generator) -> Labels:
+    """Replace each label, with probability ``share``, by a class drawn uniformly from all."""
+    replaced = rng.random(len(labels)) < share
+    return np.where(replaced, rng.integers(0, classes, len(labels)), labels)
+
+
+def shuffle_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+    """Permute the pixels of all images alike."""
+    order = rng.permutation(sets[0].shape[1])
+    return [pixels[:, order] for pixels in sets]
+
+
+def randomize_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+    """Permute the pixels of each image on its own."""
+    return [rng.permuted(pixels, axis=1) for pixels in sets]
+
+
+def gaussian_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+    """Draw pixels from a normal law with the mean and variance of the first set's pixels."""
+    mean, deviation = sets[0].mean(), sets[0].std()
+    return [rng.normal(mean, deviation, pixels.shape) for pixels in sets]
+
+
+PIXEL_CORRUPTIONS: dict[str, Callable[[Sequence[Array], np.random.Generator], list[Array]]] = {
+    "shuffled pixels": shuffle_pixels,
+    "random pixels": randomize_pixels,
+    "Gaussian pixels": gaussian_pixels,
+}

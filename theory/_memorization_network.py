@@ -1,0 +1,360 @@
+"""Theorem 1 of Zhang et al. (2017): 2n + d weights fit any labels of n points."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory._validation import data_array, positive_integer
+
+Array = NDArray[np.float64]
+Rng = int | np.random.SeedSequence | np.random.Generator | None
+
+_REDRAWS = 8  # directions tried after one along which distinct points coincide
+_ROUNDINGS = 8  # a gap narrower than so many units in the last place counts as none
+
+
+@dataclass(frozen=True, eq=False)
+class MemorizingNetwork:
+    r"""A network with one hidden layer of ReLUs that share their input weights.
+
+    .. math:: c(x) = \sum_j w_j \max(\langle a, x \rangle - b_j, 0)
+
+    Calling it with points (m, d) gives its values, (m,) or (m, K), in O(d + log n) a point. The
+    projection is taken in double-double and the sums over hidden units are prefix sums in
+    double-double, so what is returned is the value of the function that the stored float64
+    parameters define, to a few roundings of float64. A point's value does not depend on what it is
+    evaluated together with, to the last bit.
+
+    Attributes
+    ----------
+    projection : ndarray (d,)
+        a, of norm 1.
+    biases : ndarray (n,)
+        b, increasing.
+    weights : ndarray (n,) or (n, K)
+        w.
+    margin : float
+        Smallest gap between the projections of neighboring points, in units of X.
+    error : float
+        Largest \|c(x_i) - y_i\| of the stored parameters over the points they were made for.
+    """
+
+    projection: Array
+    biases: Array
+    weights: Array
+    margin: float = field(kw_only=True)
+    error: float = field(kw_only=True)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters: 2n + d, or n (K + 1) + d for K outputs."""
+        return self.projection.size + self.biases.size + self.weights.size
+
+    @property
+    def n_dense_parameters(self) -> int:
+        """Number of weights and biases if every hidden unit holds its own copy of a."""
+        return self.biases.size * self.projection.size + self.biases.size + self.weights.size
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Number of parameters less one: a and b times c > 0, w over c, is the same function."""
+        return self.n_parameters - 1
+
+    def __call__(self, X: ArrayLike) -> Array:
+        """Return the values at the points X (m, d): (m,) or (m, K).
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite array of points of d features.
+        """
+        points = points_array("X", X)
+        if points.shape[1] != len(self.projection):
+            raise ValueError(
+                f"X has {points.shape[1]} features but the network takes {len(self.projection)}"
+            )
+        from theory import _memorization_kernels as kernels
+
+        high, low = kernels.project(points, self.projection)
+        check_finite("X", points, high)
+        table = self._table
+        values = np.empty((len(points), table.pieces.shape[1]))
+
+        def work(rows: slice) -> None:
+            kernels.evaluate(high[rows], low[rows], self.biases, *table, values[rows])
+
+        kernels.in_threads(work, len(points), 2**16)
+        return values[:, 0] if self.weights.ndim == 1 else values
+
+    @functools.cached_property
+    def _table(self) -> _Table:
+        from theory import _memorization_kernels as kernels
+
+        n = len(self.biases)
+        weights = self.weights.reshape(n, -1)
+        pieces = np.empty((*weights.shape, 4))
+        kernels.fill_pieces(self.biases, weights, pieces)
+        scale = n / (self.biases[-1] - self.biases[0]) if n > 1 else 0.0
+        starts = np.empty(n + 1, dtype=np.int64)
+        kernels.bucket_starts(self.biases, scale, starts)
+        return _Table(scale, starts, pieces)
+
+
+class _Table(NamedTuple):
+    """The network as a piecewise linear function of the projection, and where to look for it.
+
+    The line is cut into equal buckets, ``scale`` of them a unit, and ``starts`` says where each
+    begins among the biases, so that finding a piece takes the search of one bucket.
+    """
+
+    scale: float
+    starts: NDArray[np.int64]
+    pieces: Array
+
+
+def memorize(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    rng: Rng = None,
+    projections: int = 1,
+    interleave: float = 0.0,
+) -> MemorizingNetwork:
+    r"""Build a network of 2n + d weights that fits any labels of any n points.
+
+    The points are projected on a random direction a. In the order of their projections
+    :math:`x_j`, a hidden unit begins after each point, :math:`x_{j-1} \le b_j < x_j`, and bends
+    the line so that it meets the next label. With :math:`b_j = x_{j-1}` the output weights are
+    second differences of the labels, and nothing is unstable. Each weight is chosen from the slope
+    and the value that the rounded weights before it really give, in double-double, so that
+    rounding errors do not add up.
+
+    It costs O(nd + n log n) time and O(n) memory beside X.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        Points. Rows that are equal, with equal labels, count once. float32 and smaller types are
+        read as they are, without a copy.
+    y : array_like (n,) or (n, K)
+        Any numbers: K outputs share a and b.
+    rng : None, int, SeedSequence or Generator
+        Draws a.
+    projections : int
+        Draw so many directions and keep the one with the largest margin: the weights are of size
+        max \|y\| / margin.
+    interleave : float
+        ρ in [0, 1): biases are placed at :math:`b_j = x_{j-1} + \rho (x_j - x_{j-1})`. Any ρ fits
+        in exact arithmetic; in float64, errors grow as :math:`(\rho / (1 - \rho))^n`.
+
+    Returns
+    -------
+    MemorizingNetwork
+
+    Raises
+    ------
+    ValueError
+        If X or y is empty, or has NaN, infinite, or other entries that are not ordinary float64
+        numbers (integers above 2⁵³ too); if their lengths differ; if two rows are equal but not
+        their labels, or so close that no direction of those tried tells them apart; if
+        ``projections`` or ``interleave`` is out of range.
+    OverflowError
+        If the weights are beyond float64, as they soon are at ``interleave`` > 1/2.
+
+    References
+    ----------
+    Zhang et al. (2017), Theorem 1 and Lemma 1 (section 4 and appendix C). The paper leaves the
+    biases' places within the gaps open; the stability of ρ < 1/2 and the choice ρ = 0 are derived
+    in :mod:`theory.derivations`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(1000, 20)), rng.choice([-1.0, 1.0], size=1000)
+    >>> network = memorize(X, y, rng=0)
+    >>> network.n_parameters  # 2 * 1000 + 20
+    2020
+    >>> bool(np.max(np.abs(network(X) - y)) < 1e-12)
+    True
+    """
+    points = points_array("X", X)
+    targets = _targets(y, len(points))
+    positive_integer("projections", projections)
+    if not 0.0 <= interleave < 1.0:
+        raise ValueError(f"interleave must be in [0, 1), got {interleave!r}")
+    line = _best_line(points, targets, np.random.default_rng(rng), projections)
+    network = _network(line, targets, float(interleave))
+    return (
+        network if np.ndim(y) == 2 else dataclasses.replace(network, weights=network.weights[:, 0])
+    )
+
+
+class Line(NamedTuple):
+    """Distinct points in the order of their projections, double-doubles, on a direction."""
+
+    direction: Array
+    high: Array
+    low: Array
+    rows: NDArray[np.int64]
+    margin: float
+
+
+def _best_line(
+    points: NDArray[Any], targets: Array, rng: np.random.Generator, projections: int
+) -> Line:
+    """Draw directions and keep the one of the largest margin; redraw if points coincide."""
+    best: Line | None = None
+    found = redrawn = 0
+    while found < projections:
+        line, close = _draw_line(points, targets, rng)
+        if line is not None:
+            found += 1
+            if best is None or line.margin > best.margin:
+                best = line
+        elif (redrawn := redrawn + 1) > _REDRAWS:
+            raise ValueError(
+                f"rows {close[0]} and {close[1]} of X are so close that their projections coincide "
+                f"in float64, in each of {redrawn} directions"
+            )
+    assert best is not None
+    return best
+
+
+def _draw_line(
+    points: NDArray[Any], targets: Array, rng: np.random.Generator
+) -> tuple[Line | None, tuple[int, int]]:
+    """Project on a random direction; if distinct points coincide, return two of them instead."""
+    from theory import _memorization_kernels as kernels
+
+    direction = rng.normal(size=points.shape[1])
+    direction /= np.linalg.norm(direction)
+    high, low = kernels.project(points, direction)
+    check_finite("X", points, high)
+    size = float(np.max(np.abs(high)))
+    if size > 1e250 or 0.0 < size < 1e-250:
+        raise ValueError(f"X is of size {size:g}: its products are beyond float64's range")
+    rows = np.argsort(high)
+    high, low = high[rows], low[rows]
+    gaps = np.diff(high)
+    narrow = np.flatnonzero(gaps < _ROUNDINGS * np.spacing(size))
+    if narrow.size:
+        ends = np.maximum(np.abs(high[narrow]), np.abs(high[narrow + 1]))
+        narrow = narrow[gaps[narrow] < _ROUNDINGS * np.spacing(ends)]
+        first, second = rows[narrow], rows[narrow + 1]
+        equal = np.all(points[first] == points[second], axis=1)
+        if not np.all(equal):
+            k = int(np.argmin(equal))
+            return None, (int(first[k]), int(second[k]))
+        _check_agreement(targets, first, second)
+        kept = np.ones(len(rows), dtype=bool)
+        kept[narrow + 1] = False
+        rows, high, low = rows[kept], high[kept], low[kept]
+        gaps = np.diff(high)
+    margin = float(np.min(gaps)) if gaps.size else np.inf
+    return Line(direction, high, low, rows, margin), (0, 0)
+
+
+def _check_agreement(targets: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+    """Demand that equal rows have equal labels."""
+    differ = np.flatnonzero(np.any(targets[first] != targets[second], axis=1))
+    if differ.size:
+        pairs = np.sort(np.column_stack([first[differ], second[differ]]), axis=1)
+        named = ", ".join(f"{i} and {j}" for i, j in pairs[np.argsort(pairs[:, 0])][:5].tolist())
+        more = f" and {differ.size - 5} more pairs" if differ.size > 5 else ""
+        raise ValueError(f"equal rows of X have different y: rows {named}{more}")
+
+
+def _network(line: Line, targets: Array, interleave: float) -> MemorizingNetwork:
+    """Place the biases and choose the weights."""
+    from theory import _memorization_kernels as kernels
+
+    high, low, n = line.high, line.low, len(line.rows)
+    y = targets[line.rows]
+    step = (high[-1] - high[0]) / (n - 1) if n > 1 else 1.0
+    biases = np.empty(n)
+    biases[0] = high[0] - step
+    # The first float64 number that is not below the point before.
+    np.copyto(biases[1:], np.where(low[:-1] > 0.0, np.nextafter(high[:-1], np.inf), high[:-1]))
+    if interleave > 0.0:
+        placed = high[:-1] + interleave * np.diff(high)
+        biases[1:] = np.maximum(biases[1:], np.minimum(placed, np.nextafter(high[1:], -np.inf)))
+    gap, gap_low = _difference(high, low, biases)
+    reach, reach_low = (-part for part in _difference(high[:-1], low[:-1], biases[1:]))
+    reach, reach_low = np.append(reach, 0.0), np.append(reach_low, 0.0)
+    weights = np.empty_like(y)
+    with np.errstate(all="ignore"):
+        error = kernels.fit_weights(y, gap, gap_low, reach, reach_low, weights)
+    if not (np.isfinite(error) and np.all(np.isfinite(weights))):
+        raise OverflowError(
+            f"the weights are beyond float64 at interleave={interleave:g} and n={n}: "
+            "errors grow as (interleave / (1 - interleave))^n"
+        )
+    return MemorizingNetwork(line.direction, biases, weights, margin=line.margin, error=error)
+
+
+def _difference(high: Array, low: Array, biases: Array) -> tuple[Array, Array]:
+    """Return high + low - biases as a double-double."""
+    rough = high - biases
+    moved = rough - high
+    lost = (high - (rough - moved)) - (biases + moved)
+    total = rough + (lost + low)
+    return total, (rough - total) + (lost + low)
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def points_array(name: str, X: ArrayLike) -> NDArray[Any]:
+    """Return points (n, d) in their own kind of number, or raise ValueError."""
+    points = np.asarray(X)
+    if points.dtype.kind not in "biuf" or points.dtype.itemsize > 8:
+        try:
+            if np.iscomplexobj(points):
+                raise TypeError("it is complex")
+            points = np.asarray(X, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if points.ndim != 2 or points.size == 0:
+        raise ValueError(
+            f"{name} must have 2 dimensions, points by features, none empty: "
+            f"got shape {points.shape}"
+        )
+    check_integers(name, points)
+    return points
+
+
+def check_integers(name: str, array: NDArray[Any]) -> None:
+    """Raise ValueError if integers are too large to be float64 numbers."""
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        largest = max(abs(int(array.min())), abs(int(array.max())))
+        if largest > 2**53:
+            raise ValueError(f"{name} has the integer {largest}: float64 is exact up to 2^53 only")
+
+
+def check_finite(name: str, points: NDArray[Any], projected: Array) -> None:
+    """Raise ValueError if a point has a projection that is not finite, saying why."""
+    if np.all(np.isfinite(projected)):
+        return
+    row = int(np.argmin(np.isfinite(projected)))
+    if np.all(np.isfinite(points[row])):
+        size = float(np.max(np.abs(points[row])))
+        raise ValueError(f"{name} is of size {size:g}: its products are beyond float64's range")
+    raise ValueError(f"{name} has NaN or infinite values, in row {row}")
+
+
+def _targets(y: ArrayLike, n: int) -> Array:
+    """Return labels as numbers (n, K), or raise ValueError."""
+    given = np.asarray(y)
+    if given.dtype.kind in "iu":
+        check_integers("y", given)
+    ndim = 2 if given.ndim == 2 else 1
+    targets, _ = data_array("y", y, ndim=ndim)
+    if len(targets) != n:
+        raise ValueError(f"X has {n} rows but y has {len(targets)} entries")
+    return targets.reshape(n, -1)
