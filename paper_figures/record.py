@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     store = ResultStore(options.out / "results")
-    given = [datasets.identify(folder) for folder in options.data]
+    given = {datasets.identify(folder): folder for folder in options.data}
+    for dataset in given.keys() - {need.dataset for need in registry.recorded()}:
+        parser.error(f"{given[dataset]} holds {dataset!r}, of which nothing is to be recorded")
     # Not kept: to be computed, even where they are recorded.
     needs = [
         replace(need, kept=False)

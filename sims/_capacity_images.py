@@ -63,7 +63,10 @@ def randomize_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Ar
 
 
 def gaussian_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """Draw pixels from a normal law with the mean and variance of the first set's pixels."""
+    """Draw pixels from a normal law with the mean and variance of the first set's pixels.
+
+    Standardizing the images, which comes after, forgets both.
+    """
     mean, deviation = sets[0].mean(), sets[0].std()
     return [rng.normal(mean, deviation, pixels.shape) for pixels in sets]
 

@@ -7,7 +7,7 @@ half unused; tiles take 14.9 GB, and LAPACK's speed on every one of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ def tile_slices(n: int, tile: int) -> list[slice]:
     return [slice(start, min(start + tile, n)) for start in range(0, n, tile)]
 
 
-def lower_pairs(count: int) -> itertools.combinations_with_replacement[tuple[int, int]]:
+def lower_pairs(count: int) -> Iterator[tuple[int, int]]:
     """Return the indices (j, i), j ≤ i, of the lower tiles, ordered by columns."""
-    return itertools.combinations_with_replacement(range(count), 2)  # type: ignore[return-value]
+    return itertools.combinations_with_replacement(range(count), 2)
 
 
 class TiledCholesky:
@@ -70,22 +70,16 @@ class TiledCholesky:
                 -1.0, tiles[i, k], tiles[j, k], 1.0, tiles[i, j], trans_b=1, overwrite_c=1
             )
 
-    def solve_lower(self, right: Array) -> Array:
-        """Return L⁻¹ times right-hand sides (n, m)."""
+    def solve(self, right: Array) -> Array:
+        """Return A⁻¹ times right-hand sides (n, m)."""
+        tiles, rows = self._tiles, self._rows
         solution = np.array(right, dtype=np.float64)
-        for i, rows in enumerate(self._rows):
-            part = solution[rows]
+        for i, part in enumerate(rows):
             for k in range(i):
-                part -= self._tiles[i, k] @ solution[self._rows[k]]
-            solution[rows] = blas.dtrsm(1.0, self._tiles[i, i], part, lower=1)
-        return solution
-
-    def solve_upper(self, right: Array) -> Array:
-        """Return L⁻ᵀ times right-hand sides (n, m)."""
-        solution = np.array(right, dtype=np.float64)
-        for i, rows in reversed(list(enumerate(self._rows))):
-            part = solution[rows]
-            for k in range(i + 1, len(self._rows)):
-                part -= self._tiles[k, i].T @ solution[self._rows[k]]
-            solution[rows] = blas.dtrsm(1.0, self._tiles[i, i], part, lower=1, trans_a=1)
+                solution[part] -= tiles[i, k] @ solution[rows[k]]
+            solution[part] = blas.dtrsm(1.0, tiles[i, i], solution[part], lower=1)
+        for i, part in reversed(list(enumerate(rows))):
+            for k in range(i + 1, len(rows)):
+                solution[part] -= tiles[k, i].T @ solution[rows[k]]
+            solution[part] = blas.dtrsm(1.0, tiles[i, i], solution[part], lower=1, trans_a=1)
         return solution

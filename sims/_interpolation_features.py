@@ -119,7 +119,7 @@ def _pooling_matrix(length: int) -> Single:
     centers = (np.arange(cells) + 0.5) * length / cells - 0.5
     scaled = (np.arange(length) - centers[:, None]) / (length / cells)
     weights = np.exp(-2.0 * scaled**2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 
 # --- random convolution --------------------------------------------------------------------------
@@ -162,8 +162,7 @@ def _normalized_patches(images: Single, size: int) -> Single:
     found = patches(images, size)
     found -= found.mean(-1, keepdims=True)
     variances = np.einsum("npk,npk->np", found, found)[..., None] / found.shape[-1]
-    found /= np.sqrt(variances + np.float32(_CONTRAST))
-    return found
+    return np.asarray(found / np.sqrt(variances + np.float32(_CONTRAST)))
 
 
 def _patch_filters(
@@ -217,7 +216,7 @@ def _pooled(
 def _rectify_and_pool(
     responses: Any, offsets: Any, quadrants: Any, threshold: Any, out: Any
 ) -> None:
-    """Sum responses (places, filters) above and below the threshold into ``out`` (2, 4, filters)."""
+    """Sum responses (places, filters) beyond the thresholds into ``out`` (2, 4, filters)."""
     out[:] = 0
     for place, quadrant in enumerate(quadrants):
         above, below, row = out[0, quadrant], out[1, quadrant], responses[place]

@@ -35,6 +35,7 @@ from theory.capacity import (
     separable_probability,
 )
 from theory.evidence import laplace_evidence
+from theory.memorization import memorize
 
 Array = NDArray[np.float64]
 Learner = Callable[[Array, Array], Array]
@@ -117,6 +118,7 @@ def rademacher_complexity(
     """
     positive_integer("draws", draws, minimum=2)
     positive_integer("linear_fits", linear_fits, minimum=2)
+    positive_array("sizes", sizes, ndim=1)
     rng = np.random.default_rng(seed)
     [(pixels, _)] = draw_images(dataset, data_dir, rng, sizes=max(sizes))
     features = standardized(pixels)
@@ -171,8 +173,13 @@ def _one_correlation(learner: Learner, X: Array, rng: np.random.Generator) -> fl
     return float(np.mean(signs * learner(X, signs)))
 
 
+def _are_equal(signs: Array) -> bool:
+    """Tell whether a constant function fits: the models of classes want two of them."""
+    return bool(np.all(signs == signs[0]))
+
+
 def _linear_learner(X: Array, signs: Array) -> Array:
-    if np.all(signs == signs[0]):
+    if _are_equal(signs):
         return signs
     fit = laplace_evidence(X, signs.astype(int), prior_precision=1e-4)
     return np.where(X @ fit.weights[:-1] + fit.weights[-1] > 0, 1.0, -1.0)
@@ -180,6 +187,8 @@ def _linear_learner(X: Array, signs: Array) -> Array:
 
 def _network_learner(hidden: int, updates: int, rng: np.random.Generator) -> Learner:
     def learn(X: Array, signs: Array) -> Array:
+        if _are_equal(signs):
+            return signs
         labels = (signs > 0).astype(np.int64)
         run = _train(X, labels, hidden=hidden, updates=updates, rng=rng)
         return np.where(_predicted_classes(run.weights, X, hidden) == 1, 1.0, -1.0)
@@ -188,8 +197,6 @@ def _network_learner(hidden: int, updates: int, rng: np.random.Generator) -> Lea
 
 
 def _memorizing_learner(rng: np.random.Generator) -> Learner:
-    from theory.memorization import memorize
-
     def learn(X: Array, signs: Array) -> Array:
         return np.where(memorize(X, signs, rng=rng)(X) > 0, 1.0, -1.0)
 
@@ -285,10 +292,10 @@ def cover_curve(
 
 def _random_labels_are_separable(n: int, d: int, rng: np.random.Generator) -> bool:
     points, labels = rng.normal(size=(n, d)), rng.choice([-1.0, 1.0], n)
-    return is_separable(points * labels[:, None])
+    return _is_separable(points * labels[:, None])
 
 
-def is_separable(signed: Array) -> bool:
+def _is_separable(signed: Array) -> bool:
     """Tell whether some w has <w, z> > 0 for all rows z: points times their labels.
 
     Weights λ ≥ 0 of sum near 1 bring Σ λ z as close to 0 as they can. Where they do not reach 0,
@@ -366,25 +373,9 @@ def stability(
         "true": [np.where(labels >= classes / 2, 1.0, -1.0) for _, labels in sets],
         "random": [rng.choice([-1.0, 1.0], len(labels)) for _, labels in sets],
     }
-    rows = []
-    for kind in LABELS:
-        y, y_new, y_test = targets[kind]
-        fit = ridge_replacement(
-            X,
-            y,
-            rows=np.arange(replacements),
-            new_X=X_new,
-            new_y=y_new,
-            regularization=regularization,
-        )
-        before, after = X_test @ fit.weights, X_test @ fit.replaced_weights.T
-        losses = (before - y_test) ** 2, (after.T - y_test) ** 2
-        accuracies = (
-            float(np.mean(outputs * labels > 0))
-            for outputs, labels in ((X @ fit.weights, y), (before, y_test))
-        )
-        changes = (np.max(np.abs(after.T - before)), np.max(np.abs(losses[1] - losses[0])))
-        rows.append((*changes, *accuracies))
+    rows = [
+        _replacement_effects((X, X_new, X_test), targets[kind], regularization) for kind in LABELS
+    ]
     output_change, loss_change, train_accuracy, test_accuracy = np.transpose(rows)
     longest = max(float(np.max(np.linalg.norm(Z, axis=1))) for Z in (X, X_new, X_test))
     bound = ridge_stability(feature_norm=longest, regularization=regularization, n=train_size)
@@ -400,6 +391,29 @@ def stability(
             "loss_change_bound": ((), 2 * bound.value, _attributes("bound on a loss's change")),
         },
         {"labels": list(LABELS)},
+    )
+
+
+def _replacement_effects(
+    inputs: Sequence[Array], targets: Sequence[Array], regularization: float
+) -> tuple[float, float, float, float]:
+    """Return the largest change of an output and of a loss, and training and test accuracy."""
+    (X, X_new, X_test), (y, y_new, y_test) = inputs, targets
+    fit = ridge_replacement(
+        X,
+        y,
+        rows=np.arange(len(X_new)),
+        new_X=X_new,
+        new_y=y_new,
+        regularization=regularization,
+    )
+    before, after = X_test @ fit.weights, fit.replaced_weights @ X_test.T
+    losses = (before - y_test) ** 2, (after - y_test) ** 2
+    return (
+        float(np.max(np.abs(after - before))),
+        float(np.max(np.abs(losses[1] - losses[0]))),
+        float(np.mean(X @ fit.weights * y > 0)),
+        float(np.mean(before * y_test > 0)),
     )
 
 
@@ -462,7 +476,8 @@ def randomized_training(
     Raises
     ------
     ValueError
-        If a number is out of range, a corruption is unknown, or the data set has too few images.
+        If a number is out of range, a corruption is unknown, the data set has too few images, or
+        the training labels lack a class that the test set has.
 
     References
     ----------

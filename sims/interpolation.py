@@ -7,7 +7,7 @@ one :class:`xarray.Dataset` comes out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +15,236 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sims import _interpolation_features as image_features
+from sims import streams
 from sims._interpolation_cholesky import TiledCholesky, tile_slices
 from sims._interpolation_machines import DistanceKernel, KernelMachine, LinearKernel
 from store import datasets
+from theory import interpolation as closed_form
 from theory._validation import finite_array, positive_integer, positive_number
-from theory.interpolation import gaussian_kernel, laplacian_kernel
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-__all__ = ["FEATURES", "KERNELS", "STUDIES", "kernel_interpolation"]
+__all__ = [
+    "FEATURES",
+    "KERNELS",
+    "LOSSES",
+    "STUDIES",
+    "interpolant_hessians",
+    "kernel_interpolation",
+    "sgd_limit",
+]
 
 FEATURES = ("pixels", "gabor", "random_convolution")
-KERNELS = {"gaussian": gaussian_kernel, "laplacian": laplacian_kernel, "linear": None}
+KERNELS = ("gaussian", "laplacian", "linear")
+
+# Each loss is zero at z = y and positive elsewhere; what is needed of it is its second derivative
+# in z: of (z - y)²/2, of ln cosh(z - y), and of eᶻ - eʸ - eʸ(z - y), a Poisson model's deviance.
+LOSSES: dict[str, Callable[[Array, Array], Array]] = {
+    "square": lambda z, y: np.ones_like(z),
+    "log_cosh": lambda z, y: np.cosh(z - y) ** -2.0,
+    "poisson": lambda z, y: np.exp(z),
+}
 
 _load = functools.lru_cache(maxsize=2)(datasets.load)
+
+
+# --- linear models -------------------------------------------------------------------------------
+
+
+def sgd_limit(
+    *,
+    n_examples: int = 100,
+    n_features: int = 400,
+    start_norms: Sequence[float] = (0.0, 1.0, 20.0),
+    step: float = 1.0,
+    epochs: int = 400,
+    looks: int = 100,
+    seed: int = 0,
+) -> xr.Dataset:
+    r"""Run SGD on an overparametrized linear model and compare its end with the closed form.
+
+    Inputs and targets are standard normal; the loss is half the squared error; each update is by
+    one example, drawn with replacement.
+
+    Parameters
+    ----------
+    n_examples, n_features : int
+        n < d.
+    start_norms : sequence of float
+        Norms of the initial weights; their direction is random.
+    step : float
+        Learning rate times the largest squared norm of an input, in (0, 2).
+    epochs : int
+        n updates each.
+    looks : int
+        Number of times, equally spaced and the last at the end, that the distance is measured.
+    seed : int
+
+    Returns
+    -------
+    xarray.Dataset
+        ``distance`` to the predicted limit, relative to the limit's norm, along ``start_norm`` and
+        ``epoch``. Along ``start_norm``, at the end: ``null_drift``, the part of w - w₀ that is
+        orthogonal to all inputs, relative to w; ``norm`` of w, and ``predicted_norm``, the root of
+        ``minimum_norm``² (without dimensions) and the squared orthogonal part of w₀.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    Zhang et al. (2017), section 5, equation 3.
+    """
+    positive_integer("n_examples", n_examples)
+    positive_integer("n_features", n_features, minimum=n_examples + 1)
+    positive_integer("looks", looks)
+    positive_integer("epochs", epochs, minimum=looks)
+    norms = finite_array("start_norms", start_norms, ndim=1)
+    if np.any(norms < 0):
+        raise ValueError(f"start_norms must be at least 0, got {norms.min():g}")
+    if not 0 < positive_number("step", step) < 2:
+        raise ValueError(f"step must be in (0, 2), got {step:g}")
+    rng = np.random.default_rng([seed, 0])
+    X = rng.normal(size=(n_examples, n_features))
+    y = rng.normal(size=n_examples)
+    directions = rng.normal(size=(len(norms), n_features))
+    starts = norms[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    learning_rate = step / np.max(np.sum(X**2, axis=1))
+    span = np.linalg.qr(X.T)[0]
+    minimum_norm = closed_form.minimum_norm_interpolant(X, y).norm
+    ends = np.rint(np.linspace(0, epochs * n_examples, looks + 1)).astype(int)
+    distance = np.empty((len(norms), looks))
+    rows = []
+    for i, (state, start) in enumerate(zip(streams.states(rng, len(norms)), starts, strict=True)):
+        limit = closed_form.sgd_limit(X, y, initial=start)
+        w = start.copy()
+        for k, updates in enumerate(np.diff(ends)):
+            _single_example_sgd(state, X, y, learning_rate, updates, w)
+            distance[i, k] = np.linalg.norm(w - limit) / np.linalg.norm(limit)
+        drift, kept = _orthogonal(w - start, span), _orthogonal(start, span)
+        norm = np.linalg.norm(w)
+        rows.append(
+            (np.linalg.norm(drift) / norm, norm, np.hypot(minimum_norm, np.linalg.norm(kept)))
+        )
+    shown = {
+        "null_drift": "change orthogonal to the inputs",
+        "norm": "norm of the weights",
+        "predicted_norm": "predicted norm of the weights",
+    }
+    relative = {"long_name": "relative distance to the predicted limit", "units": "1"}
+    return xr.Dataset(
+        {
+            "distance": (("start_norm", "epoch"), distance, relative),
+            **{
+                name: ("start_norm", column, {"long_name": long_name, "units": "1"})
+                for (name, long_name), column in zip(shown.items(), np.transpose(rows), strict=True)
+            },
+            "minimum_norm": ((), minimum_norm, {"long_name": "least norm", "units": "1"}),
+        },
+        {"start_norm": norms, "epoch": ends[1:] / n_examples},
+    )
+
+
+@streams.jit
+def _single_example_sgd(
+    state: Any, X: Any, y: Any, learning_rate: float, updates: int, w: Any
+) -> None:
+    """Make updates of w (d,), in place, each by one example's squared error."""
+    n, d = X.shape
+    for _ in range(updates):
+        i = streams.integer(state, n)
+        error = -y[i]
+        for j in range(d):
+            error += X[i, j] * w[j]
+        for j in range(d):
+            w[j] -= learning_rate * error * X[i, j]
+
+
+def _orthogonal(v: Array, span: Array) -> Array:
+    """Return the part of v (d,) that is orthogonal to the columns of an orthonormal ``span``."""
+    return np.asarray(v - span @ (span.T @ v))
+
+
+def interpolant_hessians(
+    *,
+    n_examples: int = 60,
+    n_features: int = 200,
+    far: float = 100.0,
+    seed: int = 0,
+) -> xr.Dataset:
+    r"""Compare the Hessians of the mean loss at two interpolants of the same data.
+
+    Inputs and targets are standard normal. One interpolant is the shortest; the other lies ``far``
+    from it, in a random direction orthogonal to all inputs. The dense Hessians are assembled from
+    the second derivatives at the predictions that each of the two really makes.
+
+    Parameters
+    ----------
+    n_examples, n_features : int
+        n < d.
+    far : float
+        Distance between the interpolants, positive.
+    seed : int
+
+    Returns
+    -------
+    xarray.Dataset
+        Along ``loss`` (the keys of :data:`LOSSES`): ``difference`` of the two spectra and
+        ``theory_difference`` of the nearer one's from the closed form, each the largest over
+        eigenvalues and relative to the largest eigenvalue; along ``loss`` and ``interpolant``
+        ("shortest", "far"): ``rank``. Along ``interpolant``: ``norm`` of the weights, and
+        ``residual``, the largest error of a prediction. ``n_examples`` and ``n_features`` without
+        dimensions.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    Zhang et al. (2017), section 5.
+    """
+    positive_integer("n_examples", n_examples)
+    positive_integer("n_features", n_features, minimum=n_examples + 1)
+    positive_number("far", far)
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_examples, n_features))
+    y = rng.normal(size=n_examples)
+    away = _orthogonal(rng.normal(size=n_features), np.linalg.qr(X.T)[0])
+    shortest = closed_form.minimum_norm_interpolant(X, y).weights
+    interpolants = {"shortest": shortest, "far": shortest + far * away / np.linalg.norm(away)}
+    difference, theory_difference, ranks = [], [], []
+    for curvature in LOSSES.values():
+        hessians = [
+            X.T @ (curvature(X @ w, y)[:, None] * X) / n_examples for w in interpolants.values()
+        ]
+        here, there = (np.linalg.eigvalsh(H)[::-1] for H in hessians)
+        theory = np.zeros(n_features)
+        theory[:n_examples] = closed_form.interpolation_hessian(X, curvature(y, y)).eigenvalues
+        difference.append(np.max(np.abs(here - there)) / here[0])
+        theory_difference.append(np.max(np.abs(here - theory)) / here[0])
+        ranks.append([np.linalg.matrix_rank(H, hermitian=True) for H in hessians])
+    weights = np.stack(list(interpolants.values()))
+    variables: dict[str, tuple[tuple[str, ...], Any, str]] = {
+        "difference": (("loss",), difference, "relative difference of spectra"),
+        "theory_difference": (("loss",), theory_difference, "relative difference from theory"),
+        "rank": (("loss", "interpolant"), ranks, "numerical rank"),
+        "norm": (("interpolant",), np.linalg.norm(weights, axis=1), "norm of the weights"),
+        "residual": (("interpolant",), np.max(np.abs(weights @ X.T - y), 1), "largest residual"),
+        "n_examples": ((), n_examples, "examples"),
+        "n_features": ((), n_features, "features"),
+    }
+    return xr.Dataset(
+        {
+            name: (dims, values, {"long_name": long_name, "units": "1"})
+            for name, (dims, values, long_name) in variables.items()
+        },
+        {"loss": list(LOSSES), "interpolant": list(interpolants)},
+    )
 
 
 # --- kernels on images ---------------------------------------------------------------------------
@@ -111,9 +326,9 @@ def kernel_interpolation(
     References
     ----------
     Zhang et al. (2017), section 5, Table 3, appendix D. The Gaussian kernel with
-    :math:`\gamma = 0.02` on MNIST is that of the authors' published code. Random convolution: Coates
-    & Ng (2012), with random patches in place of k-means (from memory, not checked against the
-    paper's text).
+    :math:`\gamma = 0.02` on MNIST is that of the authors' published code. Random convolution:
+    Coates & Ng (2012), with random patches in place of k-means (from memory, not checked
+    against the paper's text).
     """
     positive_integer("tile", tile)
     penalties = finite_array("ridges", ridges, ndim=1)
@@ -123,33 +338,16 @@ def kernel_interpolation(
     positive_integer("n_filters", n_filters)
     rng = np.random.default_rng([seed, 0])
     split = _draw_split(dataset, data_dir, train_size, test_size, rng)
-    classes = int(split.labels.max()) + 1
-    given = _given_labels(split, classes, force_test, np.random.default_rng([seed, 1]))
+    given = _given_labels(split, force_test, np.random.default_rng([seed, 1]))
     tiles = tile_slices(given.shape[1], tile)
     machine, n_features = _machine(
         split, tiles, features, kernel, gamma, n_filters, np.random.default_rng([seed, 2])
     )
-    targets = np.concatenate([np.eye(classes)[labels] for labels in given], axis=1)
-    halfway, coefficients = zip(
-        *(_solve(machine, tiles, targets, ridge) for ridge in penalties), strict=True
-    )
-    # One fit has all columns of one class each: (ridge, row, labels, class).
-    fits = (len(penalties), -1, len(given), classes)
-    values = machine.predict(np.concatenate(coefficients, axis=1))
-    values = values.reshape(-1, fits[0], *fits[2:]).swapaxes(0, 1)
-    rows = [
-        [
-            _measure(values[i, :, k], half[:, k], whole[:, k], ridge, given[k], split)
-            for k in range(len(given))
-        ]
-        for i, (ridge, half, whole) in enumerate(
-            zip(penalties, np.reshape(halfway, fits), np.reshape(coefficients, fits), strict=True)
-        )
-    ]
+    fits = _fit(machine, tiles, given, split, penalties)
     measured = {
         name: (
             ("ridge", "labels"),
-            [[one[name] for one in row] for row in rows],
+            np.reshape([fit[name] for fit in fits], (len(penalties), 2)),
             {"long_name": long_name, "units": "1"},
         )
         for name, long_name in _MEASURED.items()
@@ -213,13 +411,11 @@ def _draw_split(
     return _Split(images.reshape(*images.shape[:3], -1), labels, train_size)
 
 
-def _given_labels(
-    split: _Split, classes: int, force_test: bool, rng: np.random.Generator
-) -> Labels:
+def _given_labels(split: _Split, force_test: bool, rng: np.random.Generator) -> Labels:
     """Return the two sets of labels to be fitted (2, n): true ones, and random or forced ones."""
     n = len(split.labels) if force_test else split.train_size
     true = split.labels[:n]
-    other = rng.integers(classes, size=n)
+    other = rng.integers(split.labels.max() + 1, size=n)
     if force_test:
         other[: split.train_size] = true[: split.train_size]
     return np.stack([true, other])
@@ -255,49 +451,59 @@ def _machine(
         found = image_features.pixels(split.images)
     if kernel == "linear":
         return LinearKernel(lambda: iter([found]), n, rows), found.shape[1]
-    function = functools.partial(KERNELS[kernel or "gaussian"], gamma=gamma)
-    return DistanceKernel(found, n, rows, function), found.shape[1]
+    function = getattr(closed_form, f"{kernel or 'gaussian'}_kernel")
+    return DistanceKernel(found, n, rows, functools.partial(function, gamma=gamma)), found.shape[1]
 
 
-def _solve(
-    machine: KernelMachine, rows: Sequence[slice], targets: Array, ridge: float
-) -> tuple[Array, Array]:
-    """Return L⁻¹Y and K⁻¹Y, the ridge being a part of K = LLᵀ."""
+def _fit(
+    machine: KernelMachine, rows: Sequence[slice], given: Labels, split: _Split, penalties: Array
+) -> list[dict[str, float]]:
+    """Return the measures of each fit, for each penalty to both sets of labels (2, n)."""
+    one_hot = np.eye(int(split.labels.max()) + 1)
+    targets = np.concatenate(one_hot[given], axis=1)
+    coefficients = np.concatenate(
+        [_solve(machine, rows, targets, ridge) for ridge in penalties], axis=1
+    )
+    values = machine.predict(coefficients)
+    fits = len(penalties) * len(given)
+    return [
+        _measure(*fit, split)
+        for fit in zip(
+            np.split(values, fits, axis=1),
+            np.split(coefficients, fits, axis=1),
+            np.tile(given, (len(penalties), 1)),
+            strict=True,
+        )
+    ]
+
+
+def _solve(machine: KernelMachine, rows: Sequence[slice], targets: Array, ridge: float) -> Array:
+    """Return the coefficients of the fits to targets (n, m)."""
     tiles = machine.tiles()
     for i in range(len(rows)):
         np.einsum("kk->k", tiles[i, i])[:] += ridge
     try:
-        factor = TiledCholesky(tiles, rows)
+        return TiledCholesky(tiles, rows).solve(targets)
     except np.linalg.LinAlgError as error:
         raise ValueError(
             f"K with ridge {ridge:g} is not positive definite to working precision ({error}); use "
             f"a larger ridge"
         ) from None
-    halfway = factor.solve_lower(targets)
-    return halfway, factor.solve_upper(halfway)
 
 
-def _measure(
-    values: Array,
-    halfway: Array,
-    coefficients: Array,
-    ridge: float,
-    labels: Labels,
-    split: _Split,
-) -> dict[str, float]:
-    """Return each measure of one fit, with values (N, classes) and the others (n, classes)."""
-    n, classes = halfway.shape
+def _measure(values: Array, coefficients: Array, labels: Labels, split: _Split) -> dict[str, float]:
+    """Return each measure of one fit, with values (N, classes) and coefficients (n, classes)."""
+    n, classes = coefficients.shape
     predicted = values.argmax(1)
-    square = np.sum(halfway**2) - ridge * np.sum(coefficients**2)
-    signs = np.where(np.arange(classes) < classes / 2, 1.0, -1.0)
     tested = slice(split.train_size, None)
+    signs = np.where(np.arange(classes) < classes / 2, 1.0, -1.0)
     return {
         "test_error": float(np.mean(predicted[tested] != split.labels[tested])),
         "train_error": float(np.mean(predicted[:n] != labels)),
         "residual": float(np.max(np.abs(values[:n] - np.eye(classes)[labels]))),
-        "rkhs_norm": float(np.sqrt(square)),
-        "label_complexity": float(np.linalg.norm(halfway @ signs)),
+        "rkhs_norm": float(np.sqrt(max(np.vdot(coefficients, values[:n]), 0.0))),
+        "label_complexity": float(np.sqrt(max(signs[labels] @ coefficients @ signs, 0.0))),
     }
 
 
-STUDIES: tuple[Any, ...] = (kernel_interpolation,)
+STUDIES = (sgd_limit, interpolant_hessians, kernel_interpolation)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve, lapack
 
 from theory._validation import (
     Array,
@@ -167,7 +167,7 @@ def kernel_interpolant(K: ArrayLike, y: ArrayLike, *, ridge: float = 0.0) -> Ker
     Parameters
     ----------
     K : array_like (n, n)
-        Kernel matrix, symmetric.
+        Kernel matrix, symmetric. That no eigenvalue is negative is checked with the ridge added.
     y : array_like (n,) or (n, K)
         Targets.
     ridge : float, optional
@@ -200,17 +200,16 @@ def kernel_interpolant(K: ArrayLike, y: ArrayLike, *, ridge: float = 0.0) -> Ker
     penalty = number("ridge", ridge)
     if penalty < 0.0:
         raise ValueError(f"ridge must be at least 0, got {penalty:g}")
-    penalized = matrix.copy()
+    penalized = matrix.copy(order="F")
     np.einsum("ii->i", penalized)[:] += penalty
-    try:
-        factor = cho_factor(penalized, lower=True, overwrite_a=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        lowest, highest = np.linalg.eigvalsh(matrix)[[0, -1]]
-        raise not_positive_definite(penalty, lowest, highest, len(matrix)) from None
-    coefficients = cho_solve(factor, targets, check_finite=False)
+    size = float(np.linalg.norm(penalized, 1))
+    factor, failed = lapack.dpotrf(penalized, lower=1, overwrite_a=1)
+    # Rounding can let a singular matrix pass; its inverse is then without a digit.
+    if failed or lapack.dpocon(factor, size, uplo="L")[0] < _EPS:
+        raise _not_positive_definite(penalty, np.asarray(np.linalg.eigvalsh(matrix), float))
+    coefficients = cho_solve((factor, True), targets, check_finite=False)
     fitted = matrix @ coefficients
-    # Both forms of the squared norm are exact algebra; this one has no cancellation at ridge 0.
-    square = np.vdot(coefficients, targets if penalty == 0.0 else fitted)
+    square = float(np.vdot(coefficients, fitted))
     return KernelInterpolant(
         coefficients=coefficients,
         rkhs_norm=float(np.sqrt(max(square, 0.0))),
@@ -218,9 +217,11 @@ def kernel_interpolant(K: ArrayLike, y: ArrayLike, *, ridge: float = 0.0) -> Ker
     )
 
 
-def not_positive_definite(ridge: float, lowest: float, highest: float, n: int) -> ValueError:
+def _not_positive_definite(ridge: float, eigenvalues: Array) -> ValueError:
     """Return the error that names a ridge which would help."""
-    enough = max(0.0, -lowest) + 10 * n * _EPS * highest
+    lowest, highest = float(eigenvalues[0]), float(eigenvalues[-1])
+    size = max(-lowest, highest) or 1.0
+    enough = 1.1 * max(0.0, -lowest) + 10 * len(eigenvalues) * _EPS * size
     return ValueError(
         f"K with ridge {ridge:g} is not positive definite to working precision (eigenvalues of K "
         f"from {lowest:.3g} to {highest:.3g}); a ridge of {enough:.2g} would make it so"
@@ -236,7 +237,8 @@ def ridge_path(K: ArrayLike, y: ArrayLike, penalties: ArrayLike) -> RidgePath:
     Parameters
     ----------
     K : array_like (n, n)
-        Kernel matrix, symmetric.
+        Kernel matrix, symmetric. That no eigenvalue is negative is checked with the smallest
+        penalty added.
     y : array_like (n,) or (n, K)
         Targets.
     penalties : array_like (L,)
@@ -271,9 +273,9 @@ def ridge_path(K: ArrayLike, y: ArrayLike, penalties: ArrayLike) -> RidgePath:
     if np.any(shifts < 0.0):
         raise ValueError(f"penalties must be at least 0, got {shifts.min():g}")
     eigenvalues, Q = np.linalg.eigh(matrix)
-    n, lowest, highest = len(matrix), float(eigenvalues[0]), float(eigenvalues[-1])
-    if lowest + shifts.min() <= n * _EPS * highest:
-        raise not_positive_definite(float(shifts.min()), lowest, highest, n)
+    n, smallest = len(matrix), float(shifts.min())
+    if eigenvalues[0] + smallest <= n * _EPS * max(eigenvalues[-1], 0.0):
+        raise _not_positive_definite(smallest, eigenvalues)
     inverses = 1.0 / (eigenvalues + shifts[:, None])
     columns = targets.reshape(n, -1)
     scaled = inverses[..., None] * (Q.T @ columns)

@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 _LANES = 16  # sums that a dot product is split into; fixed, so that a row's bits are its own
 _AHEAD = 8192  # bytes, prefetched: rows of a page then come as fast as memory gives them
 _jit: Callable[..., Any] = njit(nogil=True, error_model="numpy")
+# Numba's own annotations do not describe how these two are used.
+_intrinsic: Callable[..., Any] = intrinsic
+_build: Any = cgutils
 
 
 def in_threads(work: Callable[[slice], None], size: int, step: int) -> None:
@@ -68,7 +71,7 @@ def _two_sum(a: float, b: float) -> tuple[float, float]:
     return total, (a - (total - moved)) + (b - moved)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, rounded once."""
 
@@ -78,7 +81,7 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_intrinsic
 def _add_products(typing_context: Any, row: Any, direction: Any, sums: Any, errors: Any) -> Any:
     """Add the products of a row's full blocks of 16 to 16 sums, and what is lost to their errors.
 
@@ -97,10 +100,10 @@ def _add_products(typing_context: Any, row: Any, direction: Any, sums: Any, erro
         x, (a, s, e) = row.data, (each.data for each in others)
         size = builder.extract_value(row.shape, 0)
         index = size.type
-        fma = cgutils.get_or_insert_function(
+        fma = _build.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3), "llvm.fma.v8f64"
         )
-        prefetch = cgutils.get_or_insert_function(
+        prefetch = _build.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [octet] + [integer] * 3),
             "llvm.prefetch.p0",
@@ -117,12 +120,12 @@ def _add_products(typing_context: Any, row: Any, direction: Any, sums: Any, erro
             return loaded if is_wide else builder.fpext(loaded, vector)
 
         halves = [ir.Constant(index, width * half) for half in range(_LANES // width)]
-        totals, losses = ([cgutils.alloca_once(builder, vector) for _ in halves] for _ in range(2))
+        totals, losses = ([_build.alloca_once(builder, vector) for _ in halves] for _ in range(2))
         for half, total, loss in zip(halves, totals, losses, strict=True):
             builder.store(load(s, half), total)
             builder.store(load(e, half), loss)
         blocks = builder.udiv(size, ir.Constant(index, _LANES))
-        with cgutils.for_range(builder, blocks, intp=index) as loop:
+        with _build.for_range(builder, blocks, intp=index) as loop:
             start = builder.mul(loop.index, ir.Constant(index, _LANES))
             for half, total, loss in zip(halves, totals, losses, strict=True):
                 position = builder.add(start, half)

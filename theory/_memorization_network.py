@@ -74,23 +74,26 @@ class MemorizingNetwork:
         ValueError
             If X is not a finite array of points of d features.
         """
-        points = points_array("X", X)
-        if points.shape[1] != len(self.projection):
-            raise ValueError(
-                f"X has {points.shape[1]} features but the network takes {len(self.projection)}"
-            )
+        points = points_array("X", X, features=len(self.projection))
         from theory import _memorization_kernels as kernels
 
         high, low = kernels.project(points, self.projection)
         check_finite("X", points, high)
+        values = self.at(high, low)
+        return values[:, 0] if self.weights.ndim == 1 else values
+
+    def at(self, high: Array, low: Array) -> Array:
+        """Return the values (m, K) where the projection is high + low."""
+        from theory import _memorization_kernels as kernels
+
         table = self._table
-        values = np.empty((len(points), table.pieces.shape[1]))
+        values = np.empty((len(high), table.pieces.shape[1]))
 
         def work(rows: slice) -> None:
             kernels.evaluate(high[rows], low[rows], self.biases, *table, values[rows])
 
-        kernels.in_threads(work, len(points), 2**16)
-        return values[:, 0] if self.weights.ndim == 1 else values
+        kernels.in_threads(work, len(high), 2**16)
+        return values
 
     @functools.cached_property
     def _table(self) -> _Table:
@@ -184,12 +187,12 @@ def memorize(
     True
     """
     points = points_array("X", X)
-    targets = _targets(y, len(points))
+    targets = label_array(y, len(points))
     positive_integer("projections", projections)
     if not 0.0 <= interleave < 1.0:
         raise ValueError(f"interleave must be in [0, 1), got {interleave!r}")
-    line = _best_line(points, targets, np.random.default_rng(rng), projections)
-    network = _network(line, targets, float(interleave))
+    line = best_line(points, targets, np.random.default_rng(rng), projections)
+    network = hinge_network(line, targets[line.rows], float(interleave))
     return (
         network if np.ndim(y) == 2 else dataclasses.replace(network, weights=network.weights[:, 0])
     )
@@ -205,7 +208,7 @@ class Line(NamedTuple):
     margin: float
 
 
-def _best_line(
+def best_line(
     points: NDArray[Any], targets: Array, rng: np.random.Generator, projections: int
 ) -> Line:
     """Draw directions and keep the one of the largest margin; redraw if points coincide."""
@@ -232,8 +235,8 @@ def _draw_line(
     """Project on a random direction; if distinct points coincide, return two of them instead."""
     from theory import _memorization_kernels as kernels
 
-    direction = rng.normal(size=points.shape[1])
-    direction /= np.linalg.norm(direction)
+    normal = rng.normal(size=points.shape[1])
+    direction = np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
     high, low = kernels.project(points, direction)
     check_finite("X", points, high)
     size = float(np.max(np.abs(high)))
@@ -270,12 +273,11 @@ def _check_agreement(targets: Array, first: NDArray[np.int64], second: NDArray[n
         raise ValueError(f"equal rows of X have different y: rows {named}{more}")
 
 
-def _network(line: Line, targets: Array, interleave: float) -> MemorizingNetwork:
-    """Place the biases and choose the weights."""
+def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNetwork:
+    """Place the biases and choose the weights for labels (n, K) in the order of the line."""
     from theory import _memorization_kernels as kernels
 
-    high, low, n = line.high, line.low, len(line.rows)
-    y = targets[line.rows]
+    high, low, n = line.high, line.low, len(line.high)
     step = (high[-1] - high[0]) / (n - 1) if n > 1 else 1.0
     biases = np.empty(n)
     biases[0] = high[0] - step
@@ -310,7 +312,7 @@ def _difference(high: Array, low: Array, biases: Array) -> tuple[Array, Array]:
 # --- arguments ------------------------------------------------------------------------------------
 
 
-def points_array(name: str, X: ArrayLike) -> NDArray[Any]:
+def points_array(name: str, X: ArrayLike, *, features: int | None = None) -> NDArray[Any]:
     """Return points (n, d) in their own kind of number, or raise ValueError."""
     points = np.asarray(X)
     if points.dtype.kind not in "biuf" or points.dtype.itemsize > 8:
@@ -325,6 +327,8 @@ def points_array(name: str, X: ArrayLike) -> NDArray[Any]:
             f"{name} must have 2 dimensions, points by features, none empty: "
             f"got shape {points.shape}"
         )
+    if features is not None and points.shape[1] != features:
+        raise ValueError(f"{name} has {points.shape[1]} features but the network takes {features}")
     check_integers(name, points)
     return points
 
@@ -348,13 +352,11 @@ def check_finite(name: str, points: NDArray[Any], projected: Array) -> None:
     raise ValueError(f"{name} has NaN or infinite values, in row {row}")
 
 
-def _targets(y: ArrayLike, n: int) -> Array:
-    """Return labels as numbers (n, K), or raise ValueError."""
+def label_array(y: ArrayLike, n: int, *, ndim: int | None = None) -> Array:
+    """Return labels as numbers (n, K), or raise ValueError; ``ndim`` allows (n,) alone."""
     given = np.asarray(y)
-    if given.dtype.kind in "iu":
-        check_integers("y", given)
-    ndim = 2 if given.ndim == 2 else 1
-    targets, _ = data_array("y", y, ndim=ndim)
+    check_integers("y", given)
+    targets, _ = data_array("y", y, ndim=ndim or (2 if given.ndim == 2 else 1))
     if len(targets) != n:
         raise ValueError(f"X has {n} rows but y has {len(targets)} entries")
     return targets.reshape(n, -1)

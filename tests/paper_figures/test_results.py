@@ -463,6 +463,18 @@ def test_recording_again_is_from_the_store(record_main, capsys, idx_folder):
     assert len(CALLS) == 5  # a run that was stopped goes on where it was
 
 
+def test_a_data_set_that_is_not_recorded_is_refused_before_any_work(
+    recorded_here, monkeypatch, capsys, idx_folder
+):
+    monkeypatch.setattr(registry, "recorded", lambda: [need(kept=True), images_of("mnist")])
+    with pytest.raises(SystemExit) as stopped:
+        recording.main(["--data", str(idx_folder)])
+    assert stopped.value.code == 2
+    message = f"{idx_folder} holds '{datasets.identify(idx_folder)}', of which nothing"
+    assert message in capsys.readouterr().err
+    assert CALLS == []
+
+
 def test_jobs_reach_the_computation(record_main, monkeypatch):
     _, run = record_main
     seen = []
