@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from store.results import ResultStore
     from store.sweep import Study
 
-TOPICS = ("evidence", "noise_scale")  # the modules of this package that declare STUDIES
+# The modules of this package that declare STUDIES.
+TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity")
 _NOT_PARAMETERS = ("seed", "data_dir")  # --seeds and --data say these
 
 

@@ -309,7 +309,7 @@ def kernel_interpolation(
 
         - ``test_error``: share of the test images that are not put into their true class;
         - ``train_error``: share of the examples trained on that do not get the label given;
-        - ``residual``: largest :math:`|K\alpha - Y|`;
+        - ``residual``: largest :math:`|K\alpha - Y|`, rounding alone without a ridge;
         - ``rkhs_norm``: :math:`\sqrt{\mathrm{tr}\,\alpha^\top K\alpha}`, without a ridge
           :math:`\sqrt{\mathrm{tr}\,Y^\top K^{-1}Y}`;
         - ``label_complexity``: :math:`\sqrt{y^\top(K + \lambda I)^{-1}y}`, with y = 1 for the lower
@@ -320,8 +320,9 @@ def kernel_interpolation(
     Raises
     ------
     ValueError
-        If an argument is out of range, the data set has too few images, or K with a ridge is not
-        positive definite to working precision.
+        If an argument is out of range, the data set has too few images or cannot be loaded (see
+        :func:`store.datasets.load`), or K with a ridge is not positive definite to working
+        precision.
 
     References
     ----------
@@ -381,34 +382,25 @@ class _Split(NamedTuple):
 def _draw_split(
     dataset: str, data_dir: str | None, train_size: int, test_size: int, rng: np.random.Generator
 ) -> _Split:
-    sizes = positive_integer("train_size", train_size), positive_integer("test_size", test_size)
+    positive_integer("train_size", train_size)
+    positive_integer("test_size", test_size)
+    parts = {"train": train_size, "test": test_size}
     if dataset == "digits":
-        sources = [_load(dataset, part="all")]
-        drawn = [rng.permutation(len(sources[0].labels))[: sum(sizes)]]
-        wanted = [sum(sizes)]
-    else:
-        sources = [_load(dataset, data_dir, part=part) for part in ("train", "test")]
-        drawn = [
-            rng.permutation(len(source.labels))[:size]
-            for source, size in zip(sources, sizes, strict=True)
-        ]
-        wanted = list(sizes)
-    for source, rows, size in zip(sources, drawn, wanted, strict=True):
+        parts = {"all": train_size + test_size}
+    images, labels = [], []
+    for part, size in parts.items():
+        source = _load(dataset, data_dir, part=part)
+        rows = rng.permutation(len(source.labels))[:size]
         if len(rows) < size:
             raise ValueError(
-                f"{dataset!r} has {len(source.labels)} images, too few for {size}: train_size is "
-                f"{train_size}, test_size {test_size}"
+                f"{dataset!r} has {len(rows)} images in part {part!r}: too few for {train_size} to "
+                f"train and {test_size} to test"
             )
-    images = np.concatenate(
-        [
-            source.images[rows].astype(np.float32) / np.float32(source.max_value)
-            for source, rows in zip(sources, drawn, strict=True)
-        ]
-    )
-    labels = np.concatenate(
-        [source.labels[rows] for source, rows in zip(sources, drawn, strict=True)]
-    )
-    return _Split(images.reshape(*images.shape[:3], -1), labels, train_size)
+        images.append(source.images[rows].astype(np.float32) / np.float32(source.max_value))
+        labels.append(source.labels[rows])
+    joined = np.concatenate(images)
+    joined = joined.reshape(*joined.shape[:3], -1)
+    return _Split(joined, np.concatenate(labels), train_size)
 
 
 def _given_labels(split: _Split, force_test: bool, rng: np.random.Generator) -> Labels:
@@ -501,9 +493,14 @@ def _measure(values: Array, coefficients: Array, labels: Labels, split: _Split) 
         "test_error": float(np.mean(predicted[tested] != split.labels[tested])),
         "train_error": float(np.mean(predicted[:n] != labels)),
         "residual": float(np.max(np.abs(values[:n] - np.eye(classes)[labels]))),
-        "rkhs_norm": float(np.sqrt(max(np.vdot(coefficients, values[:n]), 0.0))),
-        "label_complexity": float(np.sqrt(max(signs[labels] @ coefficients @ signs, 0.0))),
+        "rkhs_norm": _root(np.sum(coefficients * values[:n])),
+        "label_complexity": _root(signs[labels] @ coefficients @ signs),
     }
+
+
+def _root(square: Any) -> float:
+    """Return the root of a square that rounding may have made negative."""
+    return float(np.sqrt(np.maximum(square, 0.0)))
 
 
 STUDIES = (sgd_limit, interpolant_hessians, kernel_interpolation)

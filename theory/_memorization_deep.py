@@ -199,7 +199,7 @@ def _gated(line: Line, labels: Array, intervals: int) -> tuple[Layers, Array]:
     """
     parts = np.array_split(np.arange(len(labels)), intervals)
     fits = [_interval(line, labels, part[0], part[-1] + 1) for part in parts]
-    start = line.high[0] - 1.0
+    start = line.high[0] - line.step
     layers: list[tuple[Matrix, Array]] = []
     position, total = _form(1, 0, [1.0]), None
     gates: list[tuple[Matrix, float]] = []
@@ -244,8 +244,8 @@ def _interval(line: Line, labels: Array, first: int, last: int) -> _Interval:
     inner = line._replace(high=line.high[first:last], low=line.low[first:last])
     network = hinge_network(inner, labels[first:last, None])
     x = line.high
-    before = x[first - 1] if first > 0 else x[first] - 1.0
-    after = x[last] if last < len(x) else x[last - 1] + 1.0
+    before = x[first - 1] if first > 0 else x[first] - line.step
+    after = x[last] if last < len(x) else x[last - 1] + line.step
     corners = np.array([before, x[first], x[last - 1], after])
     rise, fall = np.diff(corners)[[0, 2]]
     values = network.at(x, np.zeros_like(x))
@@ -390,10 +390,10 @@ def _slab(points: Array, labels: Array, first: int, last: int) -> tuple[Array, A
             f"X is not in general position: row {row} lies on the hyperplane of {rows}"
         )
     # Small enough that no point leaves its side of the slab's faces.
-    steps = [height / max(float(np.max(np.abs(labels[first:last]))), 1e-300)]
+    steps = [height / max(float(np.max(np.abs(labels[first:last]))), 1e-200)]
     if len(others):
-        steps.append(float(np.min((distances - height) / np.maximum(slopes, 1e-300))))
-    step = 2.0 ** np.floor(np.log2(min(0.5 * min(steps), 1.0)))
+        steps.append(float(np.min((distances - height) / np.maximum(slopes, 1e-200))))
+    step = 2.0 ** np.floor(np.log2(0.5 * min(steps)))
     directions = np.array([u + step * v, u, u + step * v, u])
     faces = np.array([1.0 - height, 1.0 - height, 1.0 + height, 1.0 + height])
     return directions, faces, np.array([1.0, -1.0, -1.0, 1.0]) / step

@@ -62,16 +62,25 @@ class HingeMatrix:
     def smallest_singular_value(self) -> float:
         """The inverse of the spectral norm of A⁻¹, which bounds the weights; Lanczos on A⁻¹.
 
-        A is not symmetric, so this may lie far below the smallest eigenvalue.
+        A is not symmetric, so this may lie far below the smallest eigenvalue. It is zero where A⁻¹
+        is beyond float64.
         """
         n = len(self.points)
         if n == 1:
             return float(self.diagonal[0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = float(np.max(np.abs(self.solve(np.ones(n)))))
+        if not np.isfinite(scale):
+            return 0.0
+        # Scaled, because its square may be beyond float64 where A⁻¹ is not.
         inverse = LinearOperator(
-            (n, n), matvec=self.solve, rmatvec=self._solve_transposed, dtype=np.float64
+            (n, n),
+            matvec=lambda y: self.solve(y) / scale,
+            rmatvec=lambda y: self._solve_transposed(y) / scale,
+            dtype=np.float64,
         )
         largest = svds(inverse, k=1, tol=1e-12, v0=np.ones(n), return_singular_vectors=False)
-        return float(1.0 / largest[0])
+        return float(1.0 / largest[0] / scale)
 
     def solve(self, y: ArrayLike) -> Array:
         """Return the weights w (n,) with A w = y (n,), by forward substitution."""
@@ -152,7 +161,7 @@ def hinge_weights(x: Any, b: Any, y: Any) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the three differ in length, or x and b do not interleave.
+        If the three differ in length or are empty, or x and b do not interleave.
 
     References
     ----------
@@ -171,7 +180,11 @@ def hinge_weights(x: Any, b: Any, y: Any) -> NDArray[Any]:
         raise ValueError(
             f"x, b and y must be of one length, got {len(points)}, {len(biases)} and {len(labels)}"
         )
+    if len(points) == 0:
+        raise ValueError("x, b and y are empty")
     _check_interleaved(points, biases)
+    if points.dtype.kind in "biu":
+        points = points.astype(np.float64)
     weights = np.empty_like(points)
     slope = 0 * points[0]
     with np.errstate(over="ignore", invalid="ignore"):

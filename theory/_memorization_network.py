@@ -199,13 +199,17 @@ def memorize(
 
 
 class Line(NamedTuple):
-    """Distinct points in the order of their projections, double-doubles, on a direction."""
+    """Distinct points in the order of their projections, double-doubles, on a direction.
+
+    ``step`` is their mean gap, the scale of the line: how far the first bias lies below its point.
+    """
 
     direction: Array
     high: Array
     low: Array
     rows: NDArray[np.int64]
     margin: float
+    step: float
 
 
 def best_line(
@@ -260,7 +264,8 @@ def _draw_line(
         rows, high, low = rows[kept], high[kept], low[kept]
         gaps = np.diff(high)
     margin = float(np.min(gaps)) if gaps.size else np.inf
-    return Line(direction, high, low, rows, margin), (0, 0)
+    step = float(high[-1] - high[0]) / gaps.size if gaps.size else size or 1.0
+    return Line(direction, high, low, rows, margin, step), (0, 0)
 
 
 def _check_agreement(targets: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
@@ -278,9 +283,8 @@ def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNe
     from theory import _memorization_kernels as kernels
 
     high, low, n = line.high, line.low, len(line.high)
-    step = (high[-1] - high[0]) / (n - 1) if n > 1 else 1.0
     biases = np.empty(n)
-    biases[0] = high[0] - step
+    biases[0] = high[0] - line.step
     # The first float64 number that is not below the point before.
     np.copyto(biases[1:], np.where(low[:-1] > 0.0, np.nextafter(high[:-1], np.inf), high[:-1]))
     if interleave > 0.0:
@@ -314,7 +318,7 @@ def _difference(high: Array, low: Array, biases: Array) -> tuple[Array, Array]:
 
 def points_array(name: str, X: ArrayLike, *, features: int | None = None) -> NDArray[Any]:
     """Return points (n, d) in their own kind of number, or raise ValueError."""
-    points = np.asarray(X)
+    points = as_given(name, X)
     if points.dtype.kind not in "biuf" or points.dtype.itemsize > 8:
         try:
             if np.iscomplexobj(points):
@@ -329,16 +333,23 @@ def points_array(name: str, X: ArrayLike, *, features: int | None = None) -> NDA
         )
     if features is not None and points.shape[1] != features:
         raise ValueError(f"{name} has {points.shape[1]} features but the network takes {features}")
-    check_integers(name, points)
     return points
 
 
-def check_integers(name: str, array: NDArray[Any]) -> None:
-    """Raise ValueError if integers are too large to be float64 numbers."""
-    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+def as_given(name: str, value: ArrayLike) -> NDArray[Any]:
+    """Return an array of its own kind of number, or raise ValueError if integers are too large."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    largest = 0
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size:
         largest = max(abs(int(array.min())), abs(int(array.max())))
-        if largest > 2**53:
-            raise ValueError(f"{name} has the integer {largest}: float64 is exact up to 2^53 only")
+    elif array.dtype.kind == "O":  # integers above 2^64 among others
+        largest = max((abs(entry) for entry in array.flat if isinstance(entry, int)), default=0)
+    if largest > 2**53:
+        raise ValueError(f"{name} has the integer {largest}: float64 is exact up to 2^53 only")
+    return array
 
 
 def check_finite(name: str, points: NDArray[Any], projected: Array) -> None:
@@ -354,8 +365,7 @@ def check_finite(name: str, points: NDArray[Any], projected: Array) -> None:
 
 def label_array(y: ArrayLike, n: int, *, ndim: int | None = None) -> Array:
     """Return labels as numbers (n, K), or raise ValueError; ``ndim`` allows (n,) alone."""
-    given = np.asarray(y)
-    check_integers("y", given)
+    given = as_given("y", y)
     targets, _ = data_array("y", y, ndim=ndim or (2 if given.ndim == 2 else 1))
     if len(targets) != n:
         raise ValueError(f"X has {n} rows but y has {len(targets)} entries")
