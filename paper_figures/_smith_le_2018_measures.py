@@ -8,17 +8,11 @@ import numpy as np
 import xarray as xr
 from scipy.stats import spearmanr
 
+from paper_figures._measured import largest_over_seeds, mean_over_seeds
 from paper_figures.claims import Measured
 from sims.evidence import LABELS
 
 LN2 = float(np.log(2.0))
-
-
-def mean_over_seeds(values: xr.DataArray) -> Measured:
-    """Return the mean over seeds and its standard error."""
-    n = values.size
-    error = float(values.std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
-    return Measured(float(values.mean()), error)
 
 
 def _over_seeds(statistic: Callable[[xr.Dataset], float], data: xr.Dataset) -> Measured:
@@ -41,13 +35,6 @@ def _at(data: xr.DataArray, prior_precision: float) -> xr.DataArray:
 
 def _weakest(data: xr.DataArray) -> xr.DataArray:
     return data.isel(prior_precision=0)
-
-
-def _largest(values: xr.DataArray) -> Measured:
-    """Return the largest value over all seeds, and the spread of the seeds' own largest."""
-    per_seed = values.max([name for name in values.dims if name != "seed"])
-    spread = float(per_seed.std(ddof=1)) if per_seed.size > 1 else np.nan
-    return Measured(float(per_seed.max()), spread)
 
 
 def _fraction(condition: xr.DataArray) -> Measured:
@@ -83,7 +70,7 @@ def identity_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
     """Return the errors of equation 9 against the exact evidence and a normal density, nats."""
     d = data["gaussian"]
     routes = [abs(d.laplace - d.exact), abs(d.laplace - d.function_space)]
-    return [_largest(route) for route in routes]
+    return [largest_over_seeds(route) for route in routes]
 
 
 def quadrature_error(data: Mapping[str, xr.Dataset]) -> list[Measured]:
@@ -120,8 +107,8 @@ def invariance(data: Mapping[str, xr.Dataset]) -> list[Measured]:
         return abs(2.0 + float(np.polyfit(np.log(d.scale), np.log(mean.logistic_sharpness), 1)[0]))
 
     return [
-        _largest(abs(d.logistic / reference.logistic - 1)),
-        _largest(abs(d.relu / reference.relu - 1)),
+        largest_over_seeds(abs(d.logistic / reference.logistic - 1)),
+        largest_over_seeds(abs(d.relu / reference.relu - 1)),
         _over_seeds(exponent_error, d),
     ]
 

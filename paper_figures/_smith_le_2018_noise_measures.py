@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from paper_figures._smith_le_2018_measures import mean_over_seeds
+from paper_figures._measured import mean_over_seeds
 from paper_figures.claims import Measured
 from sims.noise_scale import optimal_batch_sizes
 from theory.noise_scale import noise_scale

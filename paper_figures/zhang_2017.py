@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from paper_figures import _zhang_2017_capacity as capacity
 from paper_figures import _zhang_2017_interpolation as interpolation
-from paper_figures.claims import Claim
-from paper_figures.registry import Figure
+from paper_figures import _zhang_2017_memorization as memorization
 
-RECORDED = interpolation.RECORDED
-FIGURES: tuple[Figure, ...] = ()
-CLAIMS: tuple[Claim, ...] = ()
+_PARTS = (memorization, interpolation, capacity)
+
+RECORDED = tuple(need for part in _PARTS for need in part.RECORDED)
+CLAIMS = tuple(claim for part in _PARTS for claim in part.CLAIMS)
+FIGURES = tuple(figure for part in _PARTS for figure in part.FIGURES)

@@ -33,6 +33,9 @@ from theory.capacity import (
     ridge_replacement,
     ridge_stability,
     separable_probability,
+    vc_dimension_bounds,
+    vc_generalization_bound,
+    zhang_networks,
 )
 from theory.evidence import laplace_evidence
 from theory.memorization import memorize
@@ -45,6 +48,7 @@ __all__ = [
     "LEARNERS",
     "STUDIES",
     "cover_curve",
+    "network_sizes",
     "rademacher_complexity",
     "randomized_training",
     "stability",
@@ -590,4 +594,53 @@ def _learning_curves(
     return np.stack([seen.train_loss, seen.train_accuracy, seen.test_accuracy, fitted])
 
 
-STUDIES = (rademacher_complexity, cover_curve, stability, randomized_training)
+# --- the paper's networks -------------------------------------------------------------------------
+
+
+def network_sizes(*, n: int = 50_000, seed: int = 0) -> xr.Dataset:
+    """Count the parameters of Table 1's networks, and what VC theory makes of them.
+
+    Parameters
+    ----------
+    n : int
+        Training examples.
+    seed : int
+        Nothing is random.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along ``network``: ``n_parameters``; ``vc_dimension``, the upper bound; ``vc_bound`` on the
+        risk of a network that fits all n examples, at confidence 0.95; and ``surplus``, the number
+        of parameters over theorem 1's 2n + d.
+
+    References
+    ----------
+    Zhang et al. (2017), Table 1 and section 2.2.
+    """
+    rows = []
+    for network in zhang_networks().values():
+        bounds = vc_dimension_bounds(
+            network.n_parameters, network.n_layers, n_units=network.n_units
+        )
+        risk = vc_generalization_bound(0.0, bounds.upper, n=n).value
+        surplus = network.memorization_surplus(n)
+        rows.append((network.n_parameters, bounds.upper, risk, surplus))
+    names = {
+        "n_parameters": "parameters",
+        "vc_dimension": "upper bound of the VC dimension",
+        "vc_bound": "bound on the risk",
+        "surplus": "parameters over 2n + d",
+    }
+    columns = zip(names.items(), np.transpose(rows), strict=True)
+    return xr.Dataset(
+        {
+            name: ("network", column, _attributes(long_name))
+            for (name, long_name), column in columns
+        },
+        {"network": list(zhang_networks())},
+        {"n": n},
+    )
+
+
+STUDIES = (rademacher_complexity, cover_curve, stability, randomized_training, network_sizes)

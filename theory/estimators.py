@@ -114,10 +114,12 @@ class MemorizingRegressor(RegressorMixin, _Memorizer):
         Raises
         ------
         ValueError
-            If X or y is sparse, empty, of mismatched lengths, not numeric, or has NaN, infinite, or
-            other entries that are not ordinary float64 numbers; if two rows are equal but not their
-            targets (rows named), or too close to tell apart; if ``projections`` or
+            If X or y is empty, of mismatched lengths, not numeric, or has NaN, infinite, or other
+            entries that are not ordinary float64 numbers; if y is sparse; if two rows are equal but
+            not their targets (rows named), or too close to tell apart; if ``projections`` or
             ``random_state`` is not as described.
+        TypeError
+            If X is sparse.
         """
         points, targets = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self._memorize(points, targets)
@@ -141,6 +143,8 @@ class MemorizingRegressor(RegressorMixin, _Memorizer):
             If it has not been fitted; also a ValueError.
         ValueError
             If X is not a finite array of points of d features.
+        TypeError
+            If X is sparse.
         """
         return self._values(X)
 
@@ -216,17 +220,19 @@ class MemorizingClassifier(ClassifierMixin, _Memorizer):
         Raises
         ------
         ValueError
-            If X is sparse, empty, not as long as y, not numeric, or has NaN, infinite, or other
-            entries that are not ordinary float64 numbers; if y is continuous or of one class; if
-            two rows are equal but not their labels (rows named), or too close to tell apart; if
+            If X is empty, not as long as y, not numeric, or has NaN, infinite, or other entries
+            that are not ordinary float64 numbers; if y is continuous or of one class; if two rows
+            are equal but not their labels (rows named), or too close to tell apart; if
             ``projections`` or ``random_state`` is not as described.
+        TypeError
+            If X is sparse.
         """
         points, labels = validate_data(self, X, y)
         check_classification_targets(labels)
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"y must hold two classes or more, got 1 class: {classes.tolist()[0]!r}"
+                f"y must hold at least 2 classes, got 1 class: {classes.tolist()[0]!r}"
             )
         self.classes_ = classes
         positive = codes == 1 if len(classes) == 2 else codes[:, None] == np.arange(len(classes))
@@ -252,6 +258,8 @@ class MemorizingClassifier(ClassifierMixin, _Memorizer):
             If it has not been fitted; also a ValueError.
         ValueError
             If X is not a finite array of points of d features.
+        TypeError
+            If X is sparse.
         """
         return self._values(X)
 
@@ -274,6 +282,8 @@ class MemorizingClassifier(ClassifierMixin, _Memorizer):
             If it has not been fitted; also a ValueError.
         ValueError
             If X is not a finite array of points of d features.
+        TypeError
+            If X is sparse.
         """
         outputs = self._values(X)
         chosen = outputs > 0.0 if outputs.ndim == 1 else np.argmax(outputs, axis=1)

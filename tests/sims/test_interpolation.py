@@ -82,7 +82,7 @@ def test_sgd_ends_at_the_predicted_interpolant(sgd):
     end = sgd.isel(epoch=-1)
     assert float(end.epoch) == 400
     assert np.all(end.distance < 1e-6)
-    assert np.all(end.null_drift < 1e-6)
+    assert np.all((end.null_drift > 0) & (end.null_drift < 1e-6))  # it is rounding
     np.testing.assert_allclose(end.norm, end.predicted_norm, rtol=1e-6)
     assert end.norm[0] == pytest.approx(float(end.minimum_norm), rel=1e-6)
 
@@ -175,7 +175,7 @@ def test_other_kernels(tile):
             **TINY, kernel=name, gamma=0.7, ridges=[0.5], tile=tile, seed=1000
         )
         expected = dense_measures(rows, kernel, labels, 60, 0.5)
-        assert_measures(found.sel(labels="true", ridge=0.5), expected, rtol=1e-7)
+        assert_measures(found.sel(labels="true", ridge=0.5), expected, rtol=1e-10)
 
 
 def test_each_ridge_of_several_is_that_ridge_alone():
@@ -333,11 +333,21 @@ def test_gray_images_are_drawn_from_both_files(tmp_path, features):
     )
 
 
-def write_color(folder, rng):
+def write_color(folder, rng, order=(0, 1, 2)):
     for name in [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
         labels = rng.integers(0, 10, (4, 1), np.uint8)
-        pixels = rng.integers(0, 256, (4, 3072), np.uint8)
+        pixels = rng.integers(0, 256, (4, 3, 1024), np.uint8)[:, order].reshape(4, 3072)
         (folder / name).write_bytes(np.hstack([labels, pixels]).tobytes())
+
+
+def test_gabor_filters_see_the_mean_of_the_colors(tmp_path):
+    found = []
+    for order in ((0, 1, 2), (1, 2, 0)):
+        write_color(tmp_path, np.random.default_rng(0), order)
+        name = datasets.identify(tmp_path)
+        data = {"dataset": name, "data_dir": str(tmp_path), "train_size": 20, "test_size": 4}
+        found.append(kernel_interpolation(**data, features="gabor", seed=1000))
+    xr.testing.assert_allclose(*found, rtol=1e-4)
 
 
 def test_color_images_by_pixels_and_convolution(tmp_path):

@@ -213,11 +213,13 @@ def test_kernels_are_those_of_pairwise_distances(gamma):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_point_is_at_no_distance_from_itself(kernel):
-    X = 1e6 + np.random.default_rng(0).standard_normal((6, 4))
+    X = 1e6 + np.random.default_rng(0).standard_normal((40, 30))
     K = kernel(X, gamma=2.0)
     np.testing.assert_array_equal(np.diag(K), 1.0)
     np.testing.assert_array_equal(K, K.T)
+    # With another array of the same points rounding decides, but no distance is below zero.
     assert np.all(K <= 1.0)
+    assert np.all(kernel(X, X.copy(), gamma=2.0) <= 1.0)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -304,6 +306,7 @@ def test_every_other_fit_costs_more(seed, n, ridge):
 SINGULAR = {
     "equal points": gaussian_kernel([[0.0], [1.0], [1.0]], gamma=1.0),
     "rounding alone": gaussian_kernel(np.linspace(0, 1, 30)[:, None], gamma=0.1),
+    "passed by Cholesky": np.array([[1.0, 1.0], [1.0, 1.0 + 2**-52]]),
     "rank one": np.outer([1.0, 2.0, 0.3], [1.0, 2.0, 0.3]),
     "indefinite": np.diag([1.0, -0.5, 3.0]),
     "negative": -np.eye(3),
