@@ -65,11 +65,11 @@ def seconds():
 def figure(request):
     """Return figure(group, name, value, unit, …): a number of ours for the table, as it is.
 
-    ``target`` is the smallest value allowed.
+    ``target`` is the smallest value allowed, ``most`` the largest.
     """
 
-    def note(group, name, value, unit, *, target=None):
-        row = partial(_figure, name, value, unit, target)
+    def note(group, name, value, unit, *, target=None, most=None):
+        row = partial(_figure, name, value, unit, target, most)
         request.config.stash.setdefault(_ROWS, []).append((group, row))
 
     return note
@@ -83,14 +83,19 @@ def _ratio(name, info):
     return line
 
 
-def _figure(name, value, unit, target):
-    return f"{name:62s} {value:.3g} {unit}" + _verdict(value, target)
+def _figure(name, value, unit, target, most):
+    line = f"{name:62s} {value:.3g} {unit}" + _verdict(value, target)
+    return line if most is None else line + f"  at most {most:g}: {_said(value <= most)}"
 
 
 def _verdict(value, target):
     if target is None:
         return ""
-    return f"  target {target:g}: {'met' if value >= target else 'MISSED'}"
+    return f"  target {target:g}: {_said(value >= target)}"
+
+
+def _said(met):
+    return "met" if met else "MISSED"
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -5,7 +5,7 @@ Images are (N, height, width, channels) of float32, from 0 to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from sims.streams import jit
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
-Blocks = Callable[[], Iterator[Array]]
 
 _IMAGES_AT_ONCE = 64
 _WAVELENGTHS = (4.0, 8.0)  # of Gabor filters, pixels
@@ -127,34 +126,27 @@ def _pooling_matrix(length: int) -> Single:
 
 def random_convolution(
     images: Single, train_size: int, n_filters: int, rng: np.random.Generator
-) -> Blocks:
-    """Return a maker of blocks (N, b) of features, the first ``train_size`` images standardized.
+) -> Iterator[Array]:
+    """Yield features in blocks (N, b): all of them need not be in memory at once.
 
     The network of Coates & Ng (2012) with random patches for filters: patches are normalized in
     contrast and whitened, multiplied by the filters, rectified on both sides of a threshold, and
-    summed over the quadrants of the image. Each feature has mean 0 and variance 1 over the training
-    images; the whole of them is scaled so that the mean square of a row is 1, and a constant
-    feature 1 stands first, for an intercept.
-
-    Every call of the maker yields the same blocks again, so that all of them never have to be in
-    memory at once.
+    summed over the quadrants of the image. Each feature has mean 0 and variance 1 over the first
+    ``train_size`` images, unless it is constant there; all are scaled so that the mean square of a
+    row is 1. A constant feature 1 comes first, for an intercept.
     """
+    yield np.ones((len(images), 1))
     size = 5 if images.shape[1] < 12 else 6
     filters, offsets = _patch_filters(images[:train_size], size, n_filters, rng)
     quadrants = _quadrants(*(length - size + 1 for length in images.shape[1:3]))
     scale = 1 / np.sqrt(2 * 4 * n_filters)
-
-    def blocks() -> Iterator[Array]:
-        yield np.ones((len(images), 1))
-        for start in range(0, n_filters, _FILTERS_AT_ONCE):
-            part = slice(start, start + _FILTERS_AT_ONCE)
-            features = _pooled(images, size, filters[:, part], offsets[part], quadrants)
-            features -= features[:train_size].mean(0)
-            deviations = features[:train_size].std(0)
-            features *= scale / np.where(deviations > 0, deviations, 1.0)
-            yield features
-
-    return blocks
+    for start in range(0, n_filters, _FILTERS_AT_ONCE):
+        part = slice(start, start + _FILTERS_AT_ONCE)
+        features = _pooled(images, size, filters[:, part], offsets[part], quadrants)
+        features -= features[:train_size].mean(0)
+        deviations = features[:train_size].std(0)
+        features *= scale / np.where(deviations > 0, deviations, 1.0)
+        yield features
 
 
 def _normalized_patches(images: Single, size: int) -> Single:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from sims._interpolation_cholesky import Tiles, lower_pairs
-from sims._interpolation_features import Blocks
 
 Array = NDArray[np.float64]
 
@@ -42,12 +41,9 @@ class DistanceKernel:
 
     def tiles(self) -> Tiles:
         """See :class:`KernelMachine`."""
-        made: Tiles = {}
-        for j, i in lower_pairs(len(self._rows)):
-            columns = self._train[self._rows[j]]
-            others = None if i == j else self._train[self._rows[i]]
-            made[i, j] = self._kernel(columns, others).T  # the transpose is in Fortran order
-        return made
+        parts = [self._train[rows] for rows in self._rows]
+        # A transpose is in Fortran order.
+        return {(i, j): self._kernel(parts[j], parts[i]).T for j, i in lower_pairs(len(parts))}
 
     def predict(self, coefficients: Array) -> Array:
         """See :class:`KernelMachine`."""
@@ -61,16 +57,19 @@ class DistanceKernel:
 
 
 class LinearKernel:
-    """Inner products of features that come in blocks (N, b), each of which is used but once."""
+    """Inner products of features that come in blocks (N, b), each of which is used but once.
 
-    def __init__(self, blocks: Blocks, train_size: int, rows: Sequence[slice]) -> None:
+    The matrix is therefore kept, beside the tiles that are given away.
+    """
+
+    def __init__(self, blocks: Iterable[Array], train_size: int, rows: Sequence[slice]) -> None:
         heights = [part.stop - part.start for part in rows]
         self._rows = rows
         self._tiles = {
             (i, j): np.zeros((heights[i], heights[j]), order="F") for j, i in lower_pairs(len(rows))
         }
         self._rest: Array | float = 0.0
-        for block in blocks():
+        for block in blocks:
             for (i, j), tile in self._tiles.items():
                 # Transposes of rows are in Fortran order, as BLAS wants them: nothing is copied.
                 factors = block[rows[i]].T, block[rows[j]].T

@@ -112,40 +112,52 @@ def sgd_limit(
     y = rng.normal(size=n_examples)
     directions = rng.normal(size=(len(norms), n_features))
     starts = norms[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    learning_rate = step / np.max(np.sum(X**2, axis=1))
-    span = np.linalg.qr(X.T)[0]
-    minimum_norm = closed_form.minimum_norm_interpolant(X, y).norm
-    ends = np.rint(np.linspace(0, epochs * n_examples, looks + 1)).astype(int)
-    distance = np.empty((len(norms), looks))
-    rows = []
-    for i, (state, start) in enumerate(zip(streams.states(rng, len(norms)), starts, strict=True)):
-        limit = closed_form.sgd_limit(X, y, initial=start)
-        w = start.copy()
-        for k, updates in enumerate(np.diff(ends)):
-            _single_example_sgd(state, X, y, learning_rate, updates, w)
-            distance[i, k] = np.linalg.norm(w - limit) / np.linalg.norm(limit)
-        drift, kept = _orthogonal(w - start, span), _orthogonal(start, span)
-        norm = np.linalg.norm(w)
-        rows.append(
-            (np.linalg.norm(drift) / norm, norm, np.hypot(minimum_norm, np.linalg.norm(kept)))
-        )
-    shown = {
-        "null_drift": "change orthogonal to the inputs",
-        "norm": "norm of the weights",
-        "predicted_norm": "predicted norm of the weights",
-    }
-    relative = {"long_name": "relative distance to the predicted limit", "units": "1"}
-    return xr.Dataset(
-        {
-            "distance": (("start_norm", "epoch"), distance, relative),
-            **{
-                name: ("start_norm", column, {"long_name": long_name, "units": "1"})
-                for (name, long_name), column in zip(shown.items(), np.transpose(rows), strict=True)
-            },
-            "minimum_norm": ((), minimum_norm, {"long_name": "least norm", "units": "1"}),
-        },
-        {"start_norm": norms, "epoch": ends[1:] / n_examples},
+    updates = np.diff(np.rint(np.linspace(0, epochs * n_examples, looks + 1)).astype(int))
+    states = streams.states(rng, len(norms))
+    weights = np.stack(
+        [
+            _follow_sgd(state, X, y, step, updates, start)
+            for state, start in zip(states, starts, strict=True)
+        ]
     )
+    limits = np.stack([closed_form.sgd_limit(X, y, initial=start) for start in starts])
+    distances = np.linalg.norm(weights - limits[:, None], axis=-1)
+    ends = weights[:, -1]
+    minimum_norm = closed_form.minimum_norm_interpolant(X, y).norm
+    span = np.linalg.qr(X.T)[0]
+    kept = np.linalg.norm(_orthogonal(starts, span), axis=1)
+    drift = np.linalg.norm(_orthogonal(ends - starts, span), axis=1)
+    end_norms = np.linalg.norm(ends, axis=1)
+    return _dataset(
+        {
+            "distance": (
+                ("start_norm", "epoch"),
+                distances / np.linalg.norm(limits, axis=1, keepdims=True),
+                "relative distance to the predicted limit",
+            ),
+            "null_drift": (("start_norm",), drift / end_norms, "drift orthogonal to the inputs"),
+            "norm": (("start_norm",), end_norms, "norm of the weights"),
+            "predicted_norm": (
+                ("start_norm",),
+                np.hypot(minimum_norm, kept),
+                "predicted norm of the weights",
+            ),
+            "minimum_norm": ((), minimum_norm, "least norm of an interpolant"),
+        },
+        {"start_norm": norms, "epoch": np.cumsum(updates) / n_examples},
+    )
+
+
+def _follow_sgd(
+    state: Any, X: Array, y: Array, step: float, updates: NDArray[np.int64], start: Array
+) -> Array:
+    """Return the weights (looks, d) after so many more updates each."""
+    learning_rate = step / np.max(np.sum(X**2, axis=1))
+    w, path = start.copy(), []
+    for count in updates:
+        _single_example_sgd(state, X, y, learning_rate, count, w)
+        path.append(w.copy())
+    return np.stack(path)
 
 
 @streams.jit
@@ -163,9 +175,22 @@ def _single_example_sgd(
             w[j] -= learning_rate * error * X[i, j]
 
 
-def _orthogonal(v: Array, span: Array) -> Array:
-    """Return the part of v (d,) that is orthogonal to the columns of an orthonormal ``span``."""
-    return np.asarray(v - span @ (span.T @ v))
+def _orthogonal(vectors: Array, span: Array) -> Array:
+    """Return the part of vectors (..., d) orthogonal to the orthonormal columns of ``span``."""
+    return np.asarray(vectors - (vectors @ span) @ span.T)
+
+
+def _dataset(
+    variables: dict[str, tuple[tuple[str, ...], Any, str]], coordinates: dict[str, Any]
+) -> xr.Dataset:
+    """Return a dataset of numbers without a unit: (dimensions, values, long name) of each."""
+    return xr.Dataset(
+        {
+            name: (dims, values, {"long_name": long_name, "units": "1"})
+            for name, (dims, values, long_name) in variables.items()
+        },
+        coordinates,
+    )
 
 
 def interpolant_hessians(
@@ -229,19 +254,16 @@ def interpolant_hessians(
         theory_difference.append(np.max(np.abs(here - theory)) / here[0])
         ranks.append([np.linalg.matrix_rank(H, hermitian=True) for H in hessians])
     weights = np.stack(list(interpolants.values()))
-    variables: dict[str, tuple[tuple[str, ...], Any, str]] = {
-        "difference": (("loss",), difference, "relative difference of spectra"),
-        "theory_difference": (("loss",), theory_difference, "relative difference from theory"),
-        "rank": (("loss", "interpolant"), ranks, "numerical rank"),
-        "norm": (("interpolant",), np.linalg.norm(weights, axis=1), "norm of the weights"),
-        "residual": (("interpolant",), np.max(np.abs(weights @ X.T - y), 1), "largest residual"),
-        "n_examples": ((), n_examples, "examples"),
-        "n_features": ((), n_features, "features"),
-    }
-    return xr.Dataset(
+    residuals = np.max(np.abs(weights @ X.T - y), axis=1)
+    return _dataset(
         {
-            name: (dims, values, {"long_name": long_name, "units": "1"})
-            for name, (dims, values, long_name) in variables.items()
+            "difference": (("loss",), difference, "relative difference of spectra"),
+            "theory_difference": (("loss",), theory_difference, "relative error of theory"),
+            "rank": (("loss", "interpolant"), ranks, "numerical rank"),
+            "norm": (("interpolant",), np.linalg.norm(weights, axis=1), "norm of the weights"),
+            "residual": (("interpolant",), residuals, "largest residual"),
+            "n_examples": ((), n_examples, "examples"),
+            "n_features": ((), n_features, "features"),
         },
         {"loss": list(LOSSES), "interpolant": list(interpolants)},
     )
@@ -270,7 +292,8 @@ def kernel_interpolation(
     The targets are a 1 for an image's class and 0 for the others; the coefficients solve
     :math:`(K + \lambda I)\alpha = Y` in float64, and the largest output is the predicted class. Of
     K the lower half alone is held, in tiles: :math:`4n^2` bytes and a little, 15 GB for 60,000
-    images. True and random labels share the factorization, of :math:`n^3/3` multiplications.
+    images, and twice that for a linear kernel. True and random labels share the factorization, of
+    :math:`n^3/6` multiplications.
 
     Parameters
     ----------
@@ -345,16 +368,13 @@ def kernel_interpolation(
         split, tiles, features, kernel, gamma, n_filters, np.random.default_rng([seed, 2])
     )
     fits = _fit(machine, tiles, given, split, penalties)
-    measured = {
-        name: (
-            ("ridge", "labels"),
-            np.reshape([fit[name] for fit in fits], (len(penalties), 2)),
-            {"long_name": long_name, "units": "1"},
-        )
+    shape = len(penalties), 2
+    measured: dict[str, tuple[tuple[str, ...], Any, str]] = {
+        name: (("ridge", "labels"), np.reshape([fit[name] for fit in fits], shape), long_name)
         for name, long_name in _MEASURED.items()
     }
-    return xr.Dataset(
-        {**measured, "n_features": ((), n_features, {"long_name": "features", "units": "1"})},
+    return _dataset(
+        {**measured, "n_features": ((), n_features, "features")},
         {
             "ridge": ("ridge", penalties, {"long_name": "ridge penalty λ", "units": "1"}),
             "labels": ["true", "forced" if force_test else "random"],
@@ -442,7 +462,7 @@ def _machine(
     else:
         found = image_features.pixels(split.images)
     if kernel == "linear":
-        return LinearKernel(lambda: iter([found]), n, rows), found.shape[1]
+        return LinearKernel([found], n, rows), found.shape[1]
     function = getattr(closed_form, f"{kernel or 'gaussian'}_kernel")
     return DistanceKernel(found, n, rows, functools.partial(function, gamma=gamma)), found.shape[1]
 

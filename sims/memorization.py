@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from store import datasets
-from theory._validation import positive_integer
+from theory._validation import decay, positive_integer
 from theory.memorization import (
     MemorizingNetwork,
     hinge_weights,
@@ -93,7 +93,10 @@ def memorization(
     ----------
     Zhang et al. (2017), Theorem 1.
     """
+    _check_integers("sizes", sizes)
+    _check_integers("n_features", n_features)
     positive_integer("classes", classes, minimum=2)
+    positive_integer("projections", projections)
     axis = list(n_features) if dataset == "gaussian" else [0]
     fits = []
     for d in axis:
@@ -127,6 +130,13 @@ _FIT = {
     "margin": "smallest projected gap",
     "largest_weight": "largest weight",
 }
+
+
+def _check_integers(name: str, values: Sequence[int], *, minimum: int = 1) -> None:
+    if len(values) == 0:
+        raise ValueError(f"{name} is empty")
+    for value in values:
+        positive_integer(name, value, minimum=minimum)
 
 
 def _images(
@@ -220,10 +230,19 @@ def conditioning(
         - ``eigenvalue_error``: largest relative distance of the dense matrix's eigenvalues from
           :math:`x_j - b_j`, and ``above_diagonal``: its largest entry there.
 
+    Raises
+    ------
+    ValueError
+        If n is not at least 2, ρ not in [0, 1) or d not at least 1.
+
     References
     ----------
     Zhang et al. (2017), Lemma 1. That interleavings differ in floating point is not in the paper.
     """
+    _check_integers("sizes", sizes, minimum=2)
+    positive_integer("n_features", n_features)
+    for rho in interleavings:
+        decay("interleavings", rho)
     rng = np.random.default_rng([seed, 0])
     points = rng.normal(size=(max(sizes), n_features))
     signs = rng.choice([-1.0, 1.0], size=max(sizes))
@@ -348,12 +367,20 @@ def depths(
     xarray.Dataset
         Along ``depth``, for the split construction, and with ``gated_`` before, for the paper's:
         ``error``, ``width``, ``n_nonzero``. Without dimensions, for points in general position:
-        ``general_error``, ``general_width``, ``general_nonzero``.
+        ``general_error``, ``general_width``, ``general_n_nonzero``.
+
+    Raises
+    ------
+    ValueError
+        If n or d is not at least 1, or a depth not in 2, …, n.
 
     References
     ----------
     Zhang et al. (2017), Corollary 1; Bubeck et al. (2020).
     """
+    positive_integer("n", n)
+    positive_integer("n_features", n_features)
+    _check_integers("depths", depths, minimum=2)
     rng = np.random.default_rng([seed, 0])
     X, y = rng.normal(size=(n, n_features)), rng.choice([-1.0, 1.0], size=n)
     variables: dict[str, Any] = {}
@@ -396,6 +423,11 @@ def construction(*, n: int = 12, grid: int = 201, seed: int = 0) -> xr.Dataset:
         ``point`` (n, 2), ``label`` and ``place`` (n,), the position on the projection; ``bias`` and
         ``weight`` (n,), the hinges; ``plane`` (second, first), the network's value over the plane;
         ``line`` (position,), its value along the projection.
+
+    Raises
+    ------
+    ValueError
+        If n or ``grid`` is not at least 2.
 
     References
     ----------
@@ -467,7 +499,15 @@ def cost(
         Along n: ``seconds`` (method: "memorize", "evaluate", "product" X a, "triangular", "dense";
         NaN where not run), ``memory`` (bytes that memorize allocates at its peak beside X), and
         ``error``, the largest.
+
+    Raises
+    ------
+    ValueError
+        If n, d or ``repeats`` is not at least 1.
     """
+    _check_integers("sizes", sizes)
+    positive_integer("n_features", n_features)
+    positive_integer("repeats", repeats)
     methods = ("memorize", "evaluate", "product", "triangular", "dense")
     seconds = np.full((len(sizes), len(methods)), np.nan)
     memory, error = np.empty(len(sizes)), np.empty(len(sizes))
@@ -480,18 +520,19 @@ def cost(
         network = build()
         network(X[:1])
         place = np.sort(X @ network.projection)
-        runs: list[Callable[[], Any]] = [
-            build,
-            functools.partial(network, X),
-            functools.partial(np.matmul, X, direction),
-        ]
-        solvers: Any = ((_triangular_solve, triangular_up_to), (np.linalg.solve, dense_up_to))
-        runs += [
-            functools.partial(_dense, solve, place, network.biases, y)
-            for solve, largest in solvers
-            if n <= largest
-        ]
-        seconds[i, : len(runs)] = [_shortest(run, repeats) for run in runs]
+        runs: dict[str, Callable[[], Any]] = {
+            "memorize": build,
+            "evaluate": functools.partial(network, X),
+            "product": functools.partial(np.matmul, X, direction),
+        }
+        if n <= triangular_up_to:
+            runs["triangular"] = functools.partial(
+                _dense, _triangular_solve, place, network.biases, y
+            )
+        if n <= dense_up_to:
+            runs["dense"] = functools.partial(_dense, np.linalg.solve, place, network.biases, y)
+        for name, run in runs.items():
+            seconds[i, methods.index(name)] = _shortest(run, repeats)
         tracemalloc.start()
         build()
         memory[i] = tracemalloc.get_traced_memory()[1]

@@ -28,9 +28,10 @@ Array = NDArray[np.float64]
 _LANES = 16  # sums that a dot product is split into; fixed, so that a row's bits are its own
 _AHEAD = 8192  # bytes, prefetched: rows of a page then come as fast as memory gives them
 _jit: Callable[..., Any] = njit(nogil=True, error_model="numpy")
-# Numba's own annotations do not describe how these two are used.
+# Numba's own annotations do not describe how these are used.
 _intrinsic: Callable[..., Any] = intrinsic
 _build: Any = cgutils
+_types: Any = types
 
 
 def in_threads(work: Callable[[slice], None], size: int, step: int) -> None:
@@ -78,30 +79,30 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
 
-    return types.float64(types.float64, types.float64, types.float64), generate
+    number = _types.float64
+    return number(number, number, number), generate
 
 
 @_intrinsic
-def _add_products(typing_context: Any, row: Any, direction: Any, sums: Any, errors: Any) -> Any:
-    """Add the products of a row's full blocks of 16 to 16 sums, and what is lost to their errors.
+def _sum_products(typing_context: Any, row: Any, direction: Any) -> Any:
+    """Return the sum of a row's products, but for those after the last full block of 16.
 
-    It is written in LLVM's vectors, because the compiler by itself keeps the sums in memory and
-    does not prefetch: twice the time.
+    A double-double, its low part not normalized. It is written in LLVM's vectors, because the
+    compiler by itself keeps the sums in memory and does not prefetch: twice the time.
     """
-    width = 8
-    vector = ir.VectorType(ir.DoubleType(), width)
     octet, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+    vector = ir.VectorType(ir.DoubleType(), _LANES // 2)
+    zero = ir.Constant(vector, [0.0] * vector.count)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row, *others = (
+        x, a = (
             context.make_array(kind)(context, builder, value)
             for kind, value in zip(signature.args, arguments, strict=True)
         )
-        x, (a, s, e) = row.data, (each.data for each in others)
-        size = builder.extract_value(row.shape, 0)
+        size = builder.extract_value(x.shape, 0)
         index = size.type
         fma = _build.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), "llvm.fma.v8f64"
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{vector.count}f64"
         )
         prefetch = _build.get_or_insert_function(
             builder.module,
@@ -109,68 +110,70 @@ def _add_products(typing_context: Any, row: Any, direction: Any, sums: Any, erro
             "llvm.prefetch.p0",
         )
 
-        def place(data: Any, start: Any) -> Any:
-            wide = ir.VectorType(data.type.pointee, width).as_pointer()
-            return builder.bitcast(builder.gep(data, [start]), wide)
-
         def load(data: Any, start: Any) -> Any:
-            loaded = builder.load(place(data, start))
-            is_wide = isinstance(data.type.pointee, ir.DoubleType)
+            element = data.type.pointee
+            wide = ir.VectorType(element, vector.count).as_pointer()
+            loaded = builder.load(builder.bitcast(builder.gep(data, [start]), wide))
+            is_wide = isinstance(element, ir.DoubleType)
             loaded.align = 8 if is_wide else 4
             return loaded if is_wide else builder.fpext(loaded, vector)
 
-        halves = [ir.Constant(index, width * half) for half in range(_LANES // width)]
-        totals, losses = ([_build.alloca_once(builder, vector) for _ in halves] for _ in range(2))
-        for half, total, loss in zip(halves, totals, losses, strict=True):
-            builder.store(load(s, half), total)
-            builder.store(load(e, half), loss)
+        def two_sum(left: Any, right: Any) -> tuple[Any, Any]:
+            total = builder.fadd(left, right)
+            moved = builder.fsub(total, left)
+            lost = builder.fsub(left, builder.fsub(total, moved))
+            return total, builder.fadd(lost, builder.fsub(right, moved))
+
+        def halves(values: Any) -> list[Any]:
+            count = values.type.count // 2
+            places = ir.VectorType(integer, count)
+            return [
+                builder.shuffle_vector(
+                    values, values, ir.Constant(places, list(range(start, start + count)))
+                )
+                for start in (0, count)
+            ]
+
+        sums, errors = ([_build.alloca_once(builder, vector) for _ in range(2)] for _ in range(2))
+        for place in (*sums, *errors):
+            builder.store(zero, place)
         blocks = builder.udiv(size, ir.Constant(index, _LANES))
         with _build.for_range(builder, blocks, intp=index) as loop:
-            start = builder.mul(loop.index, ir.Constant(index, _LANES))
-            for half, total, loss in zip(halves, totals, losses, strict=True):
-                position = builder.add(start, half)
-                ahead = builder.bitcast(builder.gep(x, [position]), octet)
+            for half, (sum_place, error_place) in enumerate(zip(sums, errors, strict=True)):
+                start = builder.mul(loop.index, ir.Constant(index, _LANES))
+                start = builder.add(start, ir.Constant(index, vector.count * half))
+                ahead = builder.bitcast(builder.gep(x.data, [start]), octet)
                 ahead = builder.gep(ahead, [ir.Constant(index, _AHEAD)])
                 builder.call(prefetch, [ahead, integer(0), integer(3), integer(1)])
-                entry, weight, old = load(x, position), load(a, position), builder.load(total)
+                entry, weight = load(x.data, start), load(a.data, start)
                 product = builder.fmul(entry, weight)
-                new = builder.fadd(old, product)
-                moved = builder.fsub(new, old)
-                lost = builder.fadd(
-                    builder.fsub(old, builder.fsub(new, moved)), builder.fsub(product, moved)
-                )
-                rounded = builder.call(fma, [entry, weight, builder.fneg(product)])
-                builder.store(new, total)
-                lost = builder.fadd(builder.load(loss), builder.fadd(lost, rounded))
-                builder.store(lost, loss)
-        for half, total, loss in zip(halves, totals, losses, strict=True):
-            builder.store(builder.load(total), place(s, half)).align = 8
-            builder.store(builder.load(loss), place(e, half)).align = 8
-        return context.get_dummy_value()
+                rounding = builder.call(fma, [entry, weight, builder.fneg(product)])
+                total, lost = two_sum(builder.load(sum_place), product)
+                builder.store(total, sum_place)
+                lost = builder.fadd(builder.load(error_place), builder.fadd(lost, rounding))
+                builder.store(lost, error_place)
+        total, lost = two_sum(*(builder.load(place) for place in sums))
+        lost = builder.fadd(lost, builder.fadd(*(builder.load(place) for place in errors)))
+        while total.type.count > 1:
+            lost = builder.fadd(*halves(lost))
+            total, more = two_sum(*halves(total))
+            lost = builder.fadd(lost, more)
+        values = [builder.extract_element(each, integer(0)) for each in (total, lost)]
+        return context.make_tuple(builder, signature.return_type, values)
 
-    return types.void(row, direction, sums, errors), generate
+    return _types.UniTuple(_types.float64, 2)(row, direction), generate
 
 
 @_jit
 def _project(X: Any, direction: Any, high: Any, low: Any) -> None:
-    sums, errors = np.empty(_LANES), np.empty(_LANES)
-    tail = X.shape[1] // _LANES * _LANES
     for i in range(X.shape[0]):
-        for j in range(_LANES):
-            sums[j] = errors[j] = 0.0
-        _add_products(X[i], direction, sums, errors)
-        for j in range(X.shape[1] - tail):
-            entry, weight = np.float64(X[i, tail + j]), direction[tail + j]
+        total, lost = _sum_products(X[i], direction)
+        for j in range(X.shape[1] // _LANES * _LANES, X.shape[1]):
+            entry, weight = np.float64(X[i, j]), direction[j]
             product = entry * weight
-            sums[j], lost = _two_sum(sums[j], product)
-            errors[j] += lost + _fma(entry, weight, -product)
-        half = _LANES // 2
-        while half > 0:
-            for j in range(half):
-                sums[j], lost = _two_sum(sums[j], sums[j + half])
-                errors[j] += errors[j + half] + lost
-            half //= 2
-        high[i], low[i] = _two_sum(sums[0], errors[0])
+            total, moved = _two_sum(total, product)
+            lost += moved + _fma(entry, weight, -product)
+        high[i], low[i] = _two_sum(total, lost)
 
 
 @_jit
@@ -184,13 +187,33 @@ def _times(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float
 
 
 @_jit
-def fit_weights(y: Any, gap: Any, gap_low: Any, reach: Any, reach_low: Any, weights: Any) -> float:
+def _minus(high: float, low: float, b: float) -> Any:
+    """Return a double-double less a number."""
+    total, lost = _two_sum(high, -b)
+    return _two_sum(total, lost + low)
+
+
+@_jit
+def place_biases(high: Any, low: Any, interleave: float, biases: Any) -> None:
+    """Fill in the biases (n,): float64 numbers that are not below the point before."""
+    n = len(high)
+    biases[0] = high[0] - ((high[-1] - high[0]) / (n - 1) if n > 1 else 1.0)
+    for j in range(1, n):
+        at = high[j - 1] if low[j - 1] <= 0.0 else np.nextafter(high[j - 1], np.inf)
+        if interleave > 0.0:
+            wanted = high[j - 1] + interleave * (high[j] - high[j - 1])
+            at = max(at, min(wanted, np.nextafter(high[j], -np.inf)))
+        biases[j] = at
+
+
+@_jit
+def fit_weights(high: Any, low: Any, biases: Any, y: Any, weights: Any) -> float:
     """Choose each weight from the slope and value that the weights before it really give.
 
-    ``y`` (n, K) holds the targets in the order of the projections x; ``gap`` is x_j - b_j and
-    ``reach`` b_{j+1} - x_j, as double-doubles (n,). Fills ``weights`` (n, K) and returns the
-    largest error at a point. Rounding a weight moves the line by at most ε |w_j| (x_j - b_j) at
-    x_j, and the next weight aims from where the line really is: errors do not add up.
+    ``y`` (n, K) holds the targets in the order of the projections ``high + low``. Fills
+    ``weights`` (n, K) and returns the largest error at a point. Rounding a weight moves the line
+    by at most ε |w_j| (x_j - b_j) at x_j, and the next weight aims from where the line really is:
+    errors do not add up.
     """
     n, outputs = y.shape
     largest = 0.0
@@ -198,18 +221,21 @@ def fit_weights(y: Any, gap: Any, gap_low: Any, reach: Any, reach_low: Any, weig
         slope = slope_low = 0.0
         before = ahead = ahead_low = 0.0  # the last target; how far above it the line is at b_j
         for j in range(n):
+            gap, gap_low = _minus(high[j], low[j], biases[j])
             climb, climb_low = _two_sum(y[j, k], -before)
             climb, lost = _two_sum(climb, -ahead)
             climb_low += lost - ahead_low
-            wanted = (climb + climb_low) / gap[j]
-            missed = _fma(-wanted, gap[j], climb) + (climb_low - wanted * gap_low[j])
+            wanted = (climb + climb_low) / gap
+            missed = _fma(-wanted, gap, climb) + (climb_low - wanted * gap_low)
             weight = (wanted - slope) - slope_low
             slope, lost = _two_sum(slope, weight)
             slope, slope_low = _two_sum(slope, slope_low + lost)
-            error = _fma((slope - wanted) + slope_low, gap[j], -missed)
-            ahead, lost = _times(slope, slope_low, reach[j], reach_low[j])
-            ahead, ahead_low = _two_sum(ahead, error)
-            ahead_low += lost
+            error = _fma((slope - wanted) + slope_low, gap, -missed)
+            if j < n - 1:
+                reach, reach_low = _minus(high[j], low[j], biases[j + 1])
+                ahead, lost = _times(slope, slope_low, -reach, -reach_low)
+                ahead, ahead_low = _two_sum(ahead, error)
+                ahead_low += lost
             before = y[j, k]
             weights[j, k] = weight
             # Written so that NaN, too, is the largest.

@@ -282,35 +282,15 @@ def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNe
     """Place the biases and choose the weights for labels (n, K) in the order of the line."""
     from theory import _memorization_kernels as kernels
 
-    high, low, n = line.high, line.low, len(line.high)
-    biases = np.empty(n)
-    biases[0] = high[0] - line.step
-    # The first float64 number that is not below the point before.
-    np.copyto(biases[1:], np.where(low[:-1] > 0.0, np.nextafter(high[:-1], np.inf), high[:-1]))
-    if interleave > 0.0:
-        placed = high[:-1] + interleave * np.diff(high)
-        biases[1:] = np.maximum(biases[1:], np.minimum(placed, np.nextafter(high[1:], -np.inf)))
-    gap, gap_low = _difference(high, low, biases)
-    reach, reach_low = (-part for part in _difference(high[:-1], low[:-1], biases[1:]))
-    reach, reach_low = np.append(reach, 0.0), np.append(reach_low, 0.0)
-    weights = np.empty_like(y)
-    with np.errstate(all="ignore"):
-        error = kernels.fit_weights(y, gap, gap_low, reach, reach_low, weights)
+    biases, weights = np.empty_like(line.high), np.empty_like(y)
+    kernels.place_biases(line.high, line.low, interleave, biases)
+    error = kernels.fit_weights(line.high, line.low, biases, y, weights)
     if not (np.isfinite(error) and np.all(np.isfinite(weights))):
         raise OverflowError(
-            f"the weights are beyond float64 at interleave={interleave:g} and n={n}: "
+            f"the weights are beyond float64 at interleave={interleave:g} and n={len(y)}: "
             "errors grow as (interleave / (1 - interleave))^n"
         )
     return MemorizingNetwork(line.direction, biases, weights, margin=line.margin, error=error)
-
-
-def _difference(high: Array, low: Array, biases: Array) -> tuple[Array, Array]:
-    """Return high + low - biases as a double-double."""
-    rough = high - biases
-    moved = rough - high
-    lost = (high - (rough - moved)) - (biases + moved)
-    total = rough + (lost + low)
-    return total, (rough - total) + (lost + low)
 
 
 # --- arguments ------------------------------------------------------------------------------------

@@ -236,7 +236,7 @@ X3 = [[0.0, 1.0], [2.0, 5.0], [0.0, 1.0]]
         (REGRESSOR, [[2**60], [1]], [1.0, 2.0], "float64 is exact up to"),
         (REGRESSOR, [[1], [2]], [2**60, 1], "float64 is exact up to"),
         (REGRESSOR, [[1], [2]], sp.csr_array([[1.0], [2.0]]), "y must be an array of numbers"),
-        (REGRESSOR, [[1.0], [1.0 + 2e-16]], [1.0, 2.0], "rows 0 and 1 of X are so close"),
+        (REGRESSOR, [[1.0], [1.0 + 2e-16]], [1.0, 2.0], "rows . and . of X are so close"),
         (REGRESSOR, X3, [1.0 + 1j, 2.0, 1.0], "Complex data not supported"),
         (MemorizingRegressor(0), X3, [1.0, 2.0, 1.0], "projections must be an integer"),
         (MemorizingClassifier(2.0), X3, [1, 2, 1], "projections must be an integer"),
