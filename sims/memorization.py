@@ -548,7 +548,7 @@ def cost(
     )
 
 
-def _dense(solve: Callable[[Array, Array], Array], x: Array, b: Array, y: Array) -> Array:
+def _dense(solve: Callable[..., Array], x: Array, b: Array, y: Array) -> Array:
     return solve(np.maximum(x[:, None] - b, 0.0), y)
 
 

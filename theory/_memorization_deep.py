@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -231,7 +232,10 @@ def _gated(line: Line, labels: Array, intervals: int) -> tuple[Layers, Array]:
 
 
 class _Interval(NamedTuple):
-    """Hinges that fit the points of an interval, and a trapezoid that is 1 on them, 0 on others."""
+    """Hinges that fit the points of an interval, and a trapezoid that is 1 on them, 0 on others.
+
+    ``weights`` are those of the value on both, ``slopes`` the trapezoid's own.
+    """
 
     biases: Array
     weights: Array
@@ -242,17 +246,19 @@ class _Interval(NamedTuple):
 
 def _interval(line: Line, labels: Array, first: int, last: int) -> _Interval:
     inner = line._replace(high=line.high[first:last], low=line.low[first:last])
-    network = hinge_network(inner, labels[first:last, None])
+    inner_labels = labels[first:last, None]
+    network = hinge_network(inner, inner_labels)
     x = line.high
     before = x[first - 1] if first > 0 else x[first] - line.step
     after = x[last] if last < len(x) else x[last - 1] + line.step
     corners = np.array([before, x[first], x[last - 1], after])
     rise, fall = np.diff(corners)[[0, 2]]
-    values = network.at(x, np.zeros_like(x))
     slopes = np.array([1.0 / rise, -1.0 / rise, -1.0 / fall, 1.0 / fall])
-    return _Interval(
-        network.biases, network.weights[:, 0], corners, slopes, float(np.max(np.abs(values)))
-    )
+    # From the last point on, the trapezoid's third unit keeps the value where it is: no value
+    # exceeds the labels, and twice their size bounds it after rounding too.
+    weights = np.append(network.weights, [0.0, 0.0, -math.fsum(network.weights[:, 0]), 0.0])
+    bound = 2.0 * float(np.max(np.abs(inner_labels)))
+    return _Interval(network.biases, weights, corners, slopes, bound)
 
 
 def _form(units: int, start: int, coefficients: ArrayLike) -> Matrix:

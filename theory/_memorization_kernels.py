@@ -194,11 +194,10 @@ def _minus(high: float, low: float, b: float) -> Any:
 
 
 @_jit
-def place_biases(high: Any, low: Any, interleave: float, biases: Any) -> None:
+def place_biases(high: Any, low: Any, step: float, interleave: float, biases: Any) -> None:
     """Fill in the biases (n,): float64 numbers that are not below the point before."""
-    n = len(high)
-    biases[0] = high[0] - ((high[-1] - high[0]) / (n - 1) if n > 1 else 1.0)
-    for j in range(1, n):
+    biases[0] = high[0] - step
+    for j in range(1, len(high)):
         at = high[j - 1] if low[j - 1] <= 0.0 else np.nextafter(high[j - 1], np.inf)
         if interleave > 0.0:
             wanted = high[j - 1] + interleave * (high[j] - high[j - 1])

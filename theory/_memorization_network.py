@@ -283,7 +283,7 @@ def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNe
     from theory import _memorization_kernels as kernels
 
     biases, weights = np.empty_like(line.high), np.empty_like(y)
-    kernels.place_biases(line.high, line.low, interleave, biases)
+    kernels.place_biases(line.high, line.low, line.step, interleave, biases)
     error = kernels.fit_weights(line.high, line.low, biases, y, weights)
     if not (np.isfinite(error) and np.all(np.isfinite(weights))):
         raise OverflowError(
