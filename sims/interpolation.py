@@ -87,7 +87,7 @@ def sgd_limit(
         ``distance`` to the predicted limit, relative to the limit's norm, along ``start_norm`` and
         ``epoch``. Along ``start_norm``, at the end: ``null_drift``, the part of w - w₀ that is
         orthogonal to all inputs, relative to w; ``norm`` of w, and ``predicted_norm``, the root of
-        ``minimum_norm``² (without dimensions) and the squared orthogonal part of w₀.
+        ``minimum_norm`` (without dimensions) squared and the squared orthogonal part of w₀.
 
     Raises
     ------
