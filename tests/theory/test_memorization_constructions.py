@@ -238,7 +238,7 @@ def test_general_position_at_any_scale(of_X, of_y):
 def test_general_position_of_zero_and_mixed_labels():
     X, y = problem(50, 4)
     assert memorize_general_position(X, 0 * y).error == 0.0
-    X[4:8] *= 1e-9
+    X[4:8] *= 1e-3
     y[:4] = 0.0
     assert memorize_general_position(X, y).error < 1e-6
 
