@@ -192,6 +192,12 @@ CLAIMS = (
             (Criterion("test error, %", high=0.8),),
             lambda data: measures.interpolates(data)[:1],
         ),
+        _simulation(
+            "MNIST, n = 10,000, test 10,000, Gaussian kernel",
+            {"fit": MNIST_GABOR_SUBSET},
+            (Criterion("test error, %", high=0.8),),
+            lambda data: measures.interpolates(data)[:1],
+        ),
         *(
             _simulation(
                 f"{_ON_DIGITS}, {name}",
@@ -258,6 +264,11 @@ CLAIMS = (
             )
             for data, pixels, features in (
                 (f"{_ALL_MNIST}, Gabor features", MNIST_ALL, MNIST_GABOR_ALL),
+                (
+                    "MNIST, n = 10,000, test 10,000, Gabor features",
+                    MNIST_RIDGES,
+                    MNIST_GABOR_SUBSET,
+                ),
                 (
                     f"{_ON_DIGITS}, random convolution, 1,000 filters",
                     DIGITS_PIXELS,

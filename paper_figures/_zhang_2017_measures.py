@@ -150,7 +150,7 @@ def ridge_gain(data: Data) -> list[Measured]:
     """Return by how many points the best ridge lowers the mean test error."""
     errors = 100 * data["fit"].test_error.sel(labels="true")
     gains = errors.sel(ridge=0.0) - errors.sel(ridge=errors.ridge[errors.ridge > 0])
-    return [mean_over_seeds(gains.isel(ridge=int(gains.mean("seed").argmax())))]
+    return [mean_over_seeds(gains.isel(ridge=int(gains.mean("seed").argmax("ridge"))))]
 
 
 def features_against_pixels(data: Data) -> list[Measured]:

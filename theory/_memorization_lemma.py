@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg.blas import dtbsv
 from scipy.sparse.linalg import LinearOperator, svds
 
 from theory._validation import finite_array
@@ -72,35 +73,33 @@ class HingeMatrix:
             scale = float(np.max(np.abs(self.solve(np.ones(n)))))
         if not np.isfinite(scale):
             return 0.0
+        below = np.append(self.biases[1:] - self.points[:-1], 0.0)
+        factor = np.asfortranarray([self.diagonal, below])
+
         # Scaled, because its square may be beyond float64 where A⁻¹ is not.
-        inverse = LinearOperator(
-            (n, n),
-            matvec=lambda y: self.solve(y) / scale,
-            rmatvec=lambda y: self._solve_transposed(y) / scale,
-            dtype=np.float64,
+        def solve(y: Array) -> Array:
+            slopes = dtbsv(1, factor, np.diff(y.ravel(), prepend=0.0), lower=1)
+            return np.diff(slopes, prepend=0.0) / scale
+
+        def solve_transposed(y: Array) -> Array:
+            slopes = dtbsv(1, factor, np.diff(y.ravel(), append=0.0), lower=1, trans=1)
+            return np.diff(slopes, append=0.0) / scale
+
+        inverse = LinearOperator((n, n), matvec=solve, rmatvec=solve_transposed, dtype=np.float64)
+        largest = svds(
+            inverse,
+            k=1,
+            ncv=60 if n > 60 else None,  # on an even grid the singular values crowd together
+            tol=1e-12,
+            v0=np.ones(n),
+            return_singular_vectors=False,
         )
-        largest = svds(inverse, k=1, tol=1e-12, v0=np.ones(n), return_singular_vectors=False)
         return float(1.0 / largest[0] / scale)
 
     def solve(self, y: ArrayLike) -> Array:
         """Return the weights w (n,) with A w = y (n,), by forward substitution."""
         labels = np.asarray(y, dtype=np.float64).reshape(len(self.points))
         return hinge_weights(self.points, self.biases, labels)
-
-    def _solve_transposed(self, y: ArrayLike) -> Array:
-        """Return A⁻ᵀ y: the transposed factors, each solved from the last row up."""
-        below = self.biases[1:] - self.points[:-1]
-        right = _backward_difference(np.asarray(y, dtype=np.float64).reshape(len(self.points)))
-        slopes = np.empty_like(right)
-        slopes[-1] = right[-1] / self.diagonal[-1]
-        for j in range(len(right) - 2, -1, -1):
-            slopes[j] = (right[j] - below[j] * slopes[j + 1]) / self.diagonal[j]
-        return _backward_difference(slopes)
-
-
-def _backward_difference(values: Array) -> Array:
-    """Solve with the upper triangle of ones."""
-    return np.append(values[:-1] - values[1:], values[-1])
 
 
 def lemma_1(x: ArrayLike, b: ArrayLike) -> HingeMatrix:

@@ -43,6 +43,11 @@ class MemorizingNetwork:
         Smallest gap between the projections of neighboring points, in units of X.
     error : float
         Largest \|c(x_i) - y_i\| of the stored parameters over the points they were made for.
+
+    Raises
+    ------
+    ValueError
+        If biases and weights differ in number, or the biases do not increase.
     """
 
     projection: Array
@@ -50,6 +55,16 @@ class MemorizingNetwork:
     weights: Array
     margin: float = field(kw_only=True)
     error: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check that there is a weight for each bias, and that they increase."""
+        if not len(self.biases) == len(self.weights) > 0:
+            raise ValueError(
+                f"there must be biases, and a weight for each, got {len(self.weights)} and "
+                f"{len(self.biases)}"
+            )
+        if not np.all(self.biases[:-1] < self.biases[1:]):
+            raise ValueError("biases must increase")
 
     @property
     def n_parameters(self) -> int:
@@ -257,7 +272,7 @@ def _draw_line(
         equal = np.all(points[first] == points[second], axis=1)
         if not np.all(equal):
             k = int(np.argmin(equal))
-            return None, (int(first[k]), int(second[k]))
+            return None, (int(min(first[k], second[k])), int(max(first[k], second[k])))
         _check_agreement(targets, first, second)
         kept = np.ones(len(rows), dtype=bool)
         kept[narrow + 1] = False

@@ -13,6 +13,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from paper_figures import _smith_le_2018_noise as noise
+from paper_figures import _zhang_2017_interpolation as interpolation
+from paper_figures import _zhang_2017_memorization as memorization
 from paper_figures import registry, smith_le_2018
 from paper_figures.__main__ import main
 from paper_figures.claims import judge
@@ -97,7 +99,7 @@ def assert_can_be_met_and_can_fail():
 
 @pytest.fixture(scope="session")
 def data(quick_run):
-    """Results by need: quick ones, and for MNIST those of the digits in its place."""
+    """Results by need: quick ones, and for MNIST and CIFAR-10 those of the digits instead."""
     conventions = noise.MNIST_STATED.values()
     stand_ins = {
         smith_le_2018.MNIST_01: smith_le_2018.DIGITS_01,
@@ -111,6 +113,7 @@ def data(quick_run):
         noise.MNIST_DECAY: noise.DIGITS_DECAY,
         noise.MNIST_NORMALITY: noise.DIGITS_NORMALITY,
         **dict.fromkeys(conventions, noise.DIGITS_RATES),
+        memorization.MNIST: memorization.DIGITS,
     }
     outcomes = dict(quick_run.outcomes)
     for absent, present in stand_ins.items():
@@ -119,6 +122,11 @@ def data(quick_run):
     for number, convention in enumerate(conventions):
         one = outcomes[convention].isel(learning_rate=[number])
         outcomes[convention] = one.assign_coords(learning_rate=[1.0])
+    kernels = (*interpolation.RECORDED, interpolation.CIFAR_FILTERS_ALL)
+    for number, need in enumerate(kernels):  # each of them to be told from the others
+        assert isinstance(outcomes.get(need, Unavailable("")), Unavailable)
+        one = outcomes[interpolation.DIGITS_PIXELS].sel(ridge=need.parameters.get("ridges", [0.0]))
+        outcomes[need] = (1.25 + number / 20) * one
     return outcomes
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from paper_figures import registry, smith_le_2018
+from paper_figures import registry, smith_le_2018, zhang_2017
 from paper_figures.claims import Check, Claim, Criterion, Measured, as_text, judge, ledger
 from paper_figures.results import Need, Unavailable
 
@@ -235,7 +235,8 @@ def test_the_ledger_as_text():
 
 # --- the claims of Smith & Le -------------------------------------------------------------------
 
-# Those on the noise scale, N, D and T, are in test_noise_claims.py.
+# Those on the noise scale, N, D and T, are in test_noise_claims.py; those of Zhang et al. in
+# test_zhang_claims.py.
 LAST = {"B": 5, "L": 8, "N": 5, "D": 13, "T": 2}
 IDS = [f"{letter}{i}" for letter, last in LAST.items() for i in range(1, last + 1)]
 CLAIMS = {
@@ -252,7 +253,10 @@ LN2 = math.log(2.0)
 
 
 def test_the_claims_are_those_of_the_sheet():
-    assert [claim.id for claim in registry.claims()] == [f"smith_le_2018:{name}" for name in IDS]
+    claims = registry.claims("smith_le_2018")
+    assert [claim.id for claim in claims] == [f"smith_le_2018:{name}" for name in IDS]
+    assert registry.claims() == [*claims, *registry.claims("zhang_2017")]
+    assert len({claim.id for claim in registry.claims()}) == 33 + 19
     for claim in registry.claims():
         assert claim.paper
         assert claim.where
@@ -497,18 +501,20 @@ def test_one_seed_gives_a_verdict_and_no_false_error_bar(claim, number):
 
 def test_the_quick_ledger(quick_run):
     rows = quick_run.rows
-    assert len(rows) == len(IDS) == 33
-    assert [row["id"] for row in rows] == [claim.id for claim in smith_le_2018.CLAIMS]
+    claims = [*smith_le_2018.CLAIMS, *zhang_2017.CLAIMS]
+    assert len(rows) == len(IDS) + 19 == 33 + 19
+    assert [row["id"] for row in rows] == [claim.id for claim in claims]
     for row in rows:
         assert row.keys() >= KEYS
         for entry in (row, *row["other_checks"]):
             assert entry["verdict"] in VERDICTS
             if entry["verdict"] == "not run here":
-                assert "MNIST" in entry["data"]
+                assert "MNIST" in entry["data"] or "cifar10-jpeg" in entry["data"]
                 assert entry["value"] is None
             else:
                 # Two seeds of short runs can leave no number: a best batch size at the edge, say.
                 assert isinstance(entry["value"], float) or not entry["measured"][0]["met"]
-    assert rows == ledger(smith_le_2018.CLAIMS, quick_run.outcomes)
+    assert rows == ledger(claims, quick_run.outcomes)
     verdicts = {row["id"].split(":")[1]: row["verdict"] for row in rows}
-    assert {verdicts[name] for name in ("B1", "B4", "B5", "T2")} == {"reproduced"}
+    for name in ("B1", "B4", "B5", "T2", "C01", "C03", "C04", "C35", "C25", "C26", "C33"):
+        assert verdicts[name] == "reproduced"

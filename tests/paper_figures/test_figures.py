@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import paper_figures
+from paper_figures import _zhang_2017_interpolation as interpolation
 from paper_figures import registry, smith_le_2018, style
 from paper_figures.results import Need
 from sims import evidence
@@ -58,13 +59,27 @@ def test_recorded_results_are_whole_and_from_a_clean_checkout():
         assert found.attrs["git_dirty"] == "no"
         assert found.attrs["wall_seconds"] > 0
         for name, variable in found.data_vars.items():
-            assert np.all(np.isfinite(variable)), name
+            if (need.study_name.rpartition(".")[2], name) not in MAY_BE_UNKNOWN:
+                assert np.all(np.isfinite(variable)), name
 
 
-def test_what_is_recorded_is_what_cannot_be_computed_here():
+# Documented: sizes at which a solver is not run, conditions without wrong labels or that do not
+# come to the target.
+MAY_BE_UNKNOWN = {
+    ("cost", "seconds"),
+    ("randomized_training", "wrong_fitted"),
+    ("randomized_training", "epochs_to_target"),
+}
+
+NOT_RECORDED = {interpolation.CIFAR_FILTERS_ALL}  # it takes 40 GB of memory
+
+
+def test_what_is_recorded_is_what_cannot_be_computed_here_or_is_kept():
     owners = [*registry.figures(), *(c for claim in registry.claims() for c in claim.checks)]
-    external = {need for owner in owners for need in owner.needs.values() if need.is_external}
-    assert external == set(registry.recorded())
+    needs = {need for owner in owners for need in owner.needs.values()}
+    lasting = {need for need in needs if need.is_external or need.kept}
+    assert lasting - NOT_RECORDED == set(registry.recorded())
+    assert lasting >= NOT_RECORDED
 
 
 @pytest.mark.parametrize("everything", [False, True])

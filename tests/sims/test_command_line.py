@@ -1,4 +1,5 @@
 import contextlib
+import importlib
 import inspect
 import json
 import os
@@ -20,6 +21,12 @@ from store import datasets
 from store.results import ResultStore
 from store.sweep import SweepFailed, WorkerDied, stacked
 
+TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity")
+STUDIES = {
+    f"{topic}.{study.__name__}": study
+    for topic in TOPICS
+    for study in importlib.import_module(f"sims.{topic}").STUDIES
+}
 CHEAP = "evidence.laplace_quadrature"
 CALLS = []
 
@@ -104,8 +111,10 @@ def test_list_names_every_study_with_its_parameters(capsys):
     assert main(["list"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for study in evidence.STUDIES:
-        assert f"\nevidence.{study.__name__}\n    " in f"\n{out}"
+    names = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert names == [*STUDIES, "probes.probe"]
+    for name, study in STUDIES.items():
+        assert f"\n{name}\n    {inspect.getdoc(study).splitlines()[0]}\n    --" in f"\n{out}"
     assert "    Compare Laplace's log evidence with two Monte-Carlo ground truths.\n" in out
     assert out.endswith(
         "probes.probe\n    Tell what it is called with: 100 % of it.\n"
@@ -278,18 +287,50 @@ def test_hyphens_and_underscores_are_the_same_and_options_may_stand_before_the_n
     assert len(list(tmp_path.rglob("result.nc"))) == 2
 
 
-QUICK = "linear_memorization laplace_quadrature gaussian_evidence rescaling nonlinear_coordinates"
+QUICK = """
+evidence.linear_memorization evidence.laplace_quadrature evidence.gaussian_evidence
+evidence.rescaling evidence.nonlinear_coordinates noise_scale.two_batch_estimates
+memorization.depths memorization.construction interpolation.interpolant_hessians
+capacity.network_sizes
+"""
 
 
 @pytest.mark.parametrize("name", QUICK.split())
 def test_studies_can_be_run_as_they_stand(name, run):
-    status, out, err = run(f"evidence.{name}")
+    status, out, err = run(name)
     assert (status, err) == (0, "")
-    assert f"sims.evidence.{name}" in out
+    assert f"sims.{name}" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sizes"),
+    [
+        ("memorization.memorization", "--sizes 20,30 --n-features 2", {"n": 2, "n_features": 1}),
+        ("memorization.conditioning", "--sizes 9 --interleavings 0,0.5", {"interleave": 2}),
+        ("memorization.cost", "--sizes 30 --repeats 1 --n-features 2", {"method": 5}),
+        ("interpolation.sgd_limit", "--epochs 5 --looks 5 --start-norms 0", {"epoch": 5}),
+        ("interpolation.kernel_interpolation", "--train-size 40 --test-size 9", {"labels": 2}),
+        ("capacity.cover_curve", "--n-features 3 --draws 5", {"n_features": 1}),
+        ("capacity.stability", "--train-size 40 --replacements 5", {"labels": 2}),
+    ],
+)
+def test_studies_take_their_parameters_from_the_command_line(name, arguments, sizes, run, tmp_path):
+    out = tmp_path / "result.nc"
+    status, _, err = run(name, *arguments.split(), "--out", str(out))
+    assert (status, err) == (0, "")
+    found = xr.load_dataset(out).sizes
+    assert found["seed"] == 1
+    assert {dim: found[dim] for dim in sizes} == sizes
+
+
+def test_every_topic_has_its_studies():
+    assert command_line.TOPICS[:-1] == TOPICS  # the last is the probe's
+    for topic in TOPICS:
+        assert any(name.startswith(f"{topic}.") for name in STUDIES)
 
 
 def test_every_study_has_defaults():
-    for study in evidence.STUDIES:
+    for study in STUDIES.values():
         assert not [
             name
             for name, parameter in inspect.signature(study).parameters.items()

@@ -284,9 +284,7 @@ def interleaved(n, rho, seed=0):
     gaps = np.random.default_rng(seed).integers(1, 64, size=n + 1)
     points = [Fraction(int(p), 64) for p in np.cumsum(gaps)]
     share = Fraction(rho)
-    biases = [
-        left + share * (right - left) for left, right in pairwise(points)
-    ]
+    biases = [left + share * (right - left) for left, right in pairwise(points)]
     points = points[1:]
     return points, biases, np.array(points, dtype=float), np.array(biases, dtype=float)
 
