@@ -1,9 +1,9 @@
-r"""Section 5 and appendix D of Zhang et al. (2017): which of the perfect fits SGD and kernels choose.
+r"""Section 5 and appendix D of Zhang et al. (2017): which perfect fits SGD and kernels choose.
 
-The Gaussian kernel on MNIST has the authors' published γ = 0.02. Gabor features and their γ = 2 were
-picked on 10,000 *training* images of MNIST (5,000 to fit, 5,000 to validate), and γ = 0.01 for the
-pixels of CIFAR-10 on 6,000 of its training images; the paper states none of them. CIFAR-10 is the
-JPEG-compressed copy. The paper's random convolution has 32,000 filters; 8,000 are used.
+The Gaussian kernel on MNIST has the authors' published γ = 0.02. Gabor features and their γ = 2
+were picked on 10,000 *training* images of MNIST (5,000 to fit, 5,000 to validate), and γ = 0.01
+for the pixels of CIFAR-10 on 6,000 of its training images; the paper states none of them. CIFAR-10
+is the JPEG-compressed copy. The paper's random convolution has 32,000 filters; 8,000 are used.
 """
 
 from __future__ import annotations

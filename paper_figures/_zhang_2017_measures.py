@@ -116,7 +116,7 @@ def general_position(data: Data) -> list[Measured]:
 
 
 def sgd_limit(data: Data) -> list[Measured]:
-    """Return distances to the predicted limits, from zero and from elsewhere, and of their norms."""
+    """Return distances to the predicted limits, from zero and elsewhere; errors of the norms."""
     d = data["sgd"]
     final = d.distance.isel(epoch=-1)
     return [

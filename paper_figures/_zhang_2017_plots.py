@@ -519,7 +519,7 @@ def _forced(axes: Axes, fit: xr.Dataset) -> None:
         names.append(f"{name}:\n{100 * float(one.test_error.mean()):.1f} % wrong\non test images")
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel=_NORM, title="digits: wrong on purpose")
+    axes.set(xlabel=_NORM, ylabel="fitted to", title="digits: wrong on purpose")
 
 
 # --- capacity ------------------------------------------------------------------------------------

@@ -84,10 +84,15 @@ class DeepMemorizingNetwork:
 
 
 def _run(layers: Sequence[tuple[Matrix, Array]], readout: Array, projected: Array) -> Array:
-    values = projected[None]
-    for matrix, bias in layers:
-        values = np.maximum(matrix @ values + bias[:, None], 0.0)
-    return np.asarray(readout @ values)
+    """Return the values (m,), in blocks of points that bound the memory."""
+    outputs = np.empty(len(projected))
+    block = max(1, 2**22 // max(len(bias) for _, bias in layers))
+    for start in range(0, len(projected), block):
+        values = projected[None, start : start + block]
+        for matrix, bias in layers:
+            values = np.maximum(matrix @ values + bias[:, None], 0.0)
+        outputs[start : start + block] = readout @ values
+    return outputs
 
 
 def memorize_deep(
@@ -154,10 +159,9 @@ def memorize_deep(
         )
     extra = 1 if construction == "gated" else 0
     positive_integer("depth", depth, minimum=1 + extra)
+    _check_depth(depth, len(points), extra)
     line = best_line(points, targets, np.random.default_rng(rng), projections)
-    n = len(line.rows)
-    if depth > n + extra:
-        raise ValueError(f"depth is {depth}; with {n} distinct points it must be ≤ {n + extra}")
+    _check_depth(depth, len(line.rows), extra)  # equal rows count once
     labels = targets[line.rows, 0]
     if construction == "split":
         layers, readout = _split(line, labels, depth)
@@ -168,6 +172,11 @@ def memorize_deep(
 
 
 Layers = tuple[tuple[Matrix, Array], ...]
+
+
+def _check_depth(depth: int, n: int, extra: int) -> None:
+    if depth > n + extra:
+        raise ValueError(f"depth is {depth}; with {n} distinct points it must be ≤ {n + extra}")
 
 
 def _split(line: Line, labels: Array, depth: int) -> tuple[Layers, Array]:

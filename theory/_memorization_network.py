@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 Rng = int | np.random.SeedSequence | np.random.Generator | None
 
 _REDRAWS = 8  # directions tried after one along which distinct points coincide
+_LARGEST = 1e250  # size of projections; their products with weights are numbers, too
 _ROUNDINGS = 8  # a gap narrower than so many units in the last place counts as none
 
 
@@ -259,7 +260,7 @@ def _draw_line(
     high, low = kernels.project(points, direction)
     check_finite("X", points, high)
     size = float(np.max(np.abs(high)))
-    if size > 1e250 or 0.0 < size < 1e-250:
+    if 0.0 < size < 1.0 / _LARGEST:
         raise ValueError(f"X is of size {size:g}: its products are beyond float64's range")
     rows = np.argsort(high)
     high, low = high[rows], low[rows]
@@ -302,8 +303,8 @@ def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNe
     error = kernels.fit_weights(line.high, line.low, biases, y, weights)
     if not (np.isfinite(error) and np.all(np.isfinite(weights))):
         raise OverflowError(
-            f"the weights are beyond float64 at interleave={interleave:g} and n={len(y)}: "
-            "errors grow as (interleave / (1 - interleave))^n"
+            "the weights are beyond float64: y is too large for the gaps between projections, or "
+            f"interleave={interleave!r} for n={len(y)}"
         )
     return MemorizingNetwork(line.direction, biases, weights, margin=line.margin, error=error)
 
@@ -348,10 +349,11 @@ def as_given(name: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def check_finite(name: str, points: NDArray[Any], projected: Array) -> None:
-    """Raise ValueError if a point has a projection that is not finite, saying why."""
-    if np.all(np.isfinite(projected)):
+    """Raise ValueError if a projection is not finite, or has no finite square, saying why."""
+    ordinary = np.abs(projected) < _LARGEST
+    if np.all(ordinary):
         return
-    row = int(np.argmin(np.isfinite(projected)))
+    row = int(np.argmin(ordinary))
     if np.all(np.isfinite(points[row])):
         size = float(np.max(np.abs(points[row])))
         raise ValueError(f"{name} is of size {size:g}: its products are beyond float64's range")

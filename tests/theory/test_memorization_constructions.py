@@ -340,6 +340,17 @@ def test_singular_value_of_few_points_with_signs_that_alternate():
         assert lemma_1(x, b).smallest_singular_value == pytest.approx(smallest, rel=1e-7)
 
 
+@pytest.mark.parametrize("narrow", [1, 100, 200, 299])
+@pytest.mark.parametrize("rho", [0.0, 0.25])
+def test_singular_value_wherever_the_narrowest_gap_is(rho, narrow):
+    gaps = np.random.default_rng(narrow).integers(2**14, 2**15, size=300) / 2**14
+    gaps[narrow] = 2.0**-13
+    x = np.cumsum(gaps)
+    hinges = lemma_1(x, x - (1 - rho) * gaps)
+    smallest = np.linalg.svd(hinges.matrix, compute_uv=False)[-1]
+    assert hinges.smallest_singular_value == pytest.approx(smallest, rel=1e-6)
+
+
 def test_singular_value_beyond_float64_is_zero():
     n = 2000
     x = np.arange(1.0, n + 1)
@@ -353,6 +364,11 @@ def test_determinant_beyond_float64_has_a_logarithm():
     assert hinges.determinant == 0.0
     assert hinges.log_determinant == pytest.approx(2000 * np.log(0.25), rel=1e-12)
     assert lemma_1(8 * x, 8 * x - 8).determinant == np.inf
+
+
+def test_determinant_whose_partial_products_are_beyond_float64():
+    x, b = [1e-200, 2e-200, 1e200, 3e200], [0.0, 1e-200, 0.5e200, 1.5e200]
+    assert lemma_1(x, b).determinant == pytest.approx(0.75, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -460,3 +476,12 @@ def test_more_errors_of_the_lemma():
         hinge_weights([], [], [])
     with pytest.raises(ValueError, match=r"."):
         lemma_1([1.0, 2.0], [0.0, 1.0]).solve([1.0, 2.0, 3.0])
+
+
+def test_deep_networks_run_in_blocks_of_points():
+    X = np.random.default_rng(3).normal(size=(200, 4))
+    network = memorize_deep(X, np.sign(X[:, 0]), depth=1, rng=0)
+    many = np.random.default_rng(4).normal(size=(2**22 // network.width + 100, 4))
+    values = network(many)
+    np.testing.assert_allclose(values[-200:], network(many[-200:]), atol=1e-8)
+    np.testing.assert_allclose(values[:200], network(many[:200]), atol=1e-8)

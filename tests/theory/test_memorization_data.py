@@ -298,7 +298,7 @@ def test_networks_put_together_by_hand():
 @pytest.mark.parametrize("n", [2000, 5000])
 def test_weights_beyond_float64(n):
     X, y = problem(n, 5)
-    message = f"weights are beyond float64 at interleave=0.75 and n={n}"
+    message = f"the weights are beyond float64: .*interleave=0.75 for n={n}"
     with pytest.raises(OverflowError, match=message):
         memorize(X, y, rng=0, interleave=0.75)
     memorize(X, y, rng=0, interleave=0.5)
@@ -307,6 +307,15 @@ def test_weights_beyond_float64(n):
 def test_labels_too_far_apart_for_so_small_a_gap():
     with pytest.raises(OverflowError, match="the weights are beyond float64"):
         memorize([[0.0], [1e-200], [1.0]], [1e130, -1e130, 0.0], rng=0)
+
+
+@pytest.mark.parametrize("size", [1e251, 1.7e308])
+def test_points_too_large_to_be_predicted(size):
+    X, y = problem(50, 2)
+    network = memorize(X, y, rng=0)
+    assert np.all(np.isfinite(network(1e240 * X)))
+    with pytest.raises(ValueError, match=r"X is of size [\d.e+]+: its products are beyond"):
+        network([[0.0, 0.0], [size, size], [size, -size]])
 
 
 # --------------------------------------------------------------------------------------- properties
