@@ -382,7 +382,6 @@ def sgd_limit(data: Data) -> Figure:
 
 _FEATURES = {
     "pixels": ("pixels", BLUE, "o"),
-    "ridges": ("pixels", BLUE, "o"),
     "gabor": ("Gabor features", GREEN, "^"),
     "filters": ("random convolution", RED, "s"),
 }
@@ -422,7 +421,8 @@ def table_3(data: Data) -> Figure:
                 features, _, marker = _FEATURES[name.split("_")[0]]
                 label = _with_n(f"{_dataset(short, d)}, {features}", d)
                 error = 100 * d.test_error.sel(labels="true")
-                _curve(last, error, "ridge", colours[short], label, marker=marker)
+                look = {"marker": marker, **_fill(name)}
+                _curve(last, error, "ridge", colours[short], label, **look)
     last.set_xscale("symlog", linthresh=1e-4, linscale=0.6)
     last.set_xticks([0.0, 1e-4, 1e-3, 1e-2, 1e-1])
     last.xaxis.set_minor_locator(NullLocator())
@@ -439,15 +439,21 @@ def table_3(data: Data) -> Figure:
     return drawing
 
 
+def _fill(name: str) -> dict[str, Any]:
+    """Return open markers for the fits to a part of the data, which are named by their n."""
+    return {} if name in _FEATURES else {"markerfacecolor": "white"}
+
+
 def _norms_and_errors(axes: Axes, short: str, found: Mapping[str, xr.Dataset]) -> None:
     """Draw each fit of the true labels at its norm and error, and the printed errors."""
     for name, d in found.items():
         features, colour, marker = _FEATURES[name.split("_")[0]]
         fit = d.sel(labels="true", ridge=0.0)
         x, x_error = _mean_and_error(fit.rkhs_norm)
-        fill = {} if name in _FEATURES and name != "ridges" else {"markerfacecolor": "white"}
         label = _with_n(features, d)
-        _points(axes, x, 100 * fit.test_error, colour, label, marker=marker, xerr=x_error, **fill)
+        _points(
+            axes, x, 100 * fit.test_error, colour, label, marker=marker, xerr=x_error, **_fill(name)
+        )
         if d.attrs.get("dataset", "mnist") in _PAPERS_DATA:
             for printed, remark in PRINTED_ERRORS.get(short, {}).get(name, {}).items():
                 axes.axhline(printed, color=colour, linewidth=1.0, linestyle="--")

@@ -313,9 +313,9 @@ def test_table_3_shows_norms_errors_and_what_the_paper_prints(data):
             assert_fit(axes, d)
         dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
         assert sorted(dashed) == sorted(PRINTED[short])
-    for key in ("digits_pixels", "mnist_ridges", "cifar_filters"):
+    for key in ("digits_pixels", "mnist_pixels_10000", "cifar_filters", "cifar_filters_2500"):
         assert_curve(ridges, "ridge", 100 * found[key].test_error.sel(labels="true"))
-    assert len(ridges.lines) == 3
+    assert len(ridges.lines) == 4
 
 
 def test_table_3_takes_more_fits_and_tells_them_apart(data):
@@ -323,7 +323,7 @@ def test_table_3_takes_more_fits_and_tells_them_apart(data):
     more.attrs["parameters"] = '{"train_size": 12345}'
     drawing, found = draw("table_3", data, mnist_gabor_12345=more)
     mnist = panels(drawing)[1]
-    assert len(mnist.containers) == 4
+    assert len(mnist.containers) == 5
     for key in ("mnist_gabor", "mnist_gabor_12345"):
         assert_fit(mnist, found[key])
     assert any("12,345" in text.get_text() for text in mnist.get_legend().get_texts())
