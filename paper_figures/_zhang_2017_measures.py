@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -143,7 +144,8 @@ def _true(fit: xr.Dataset) -> xr.Dataset:
 def interpolates(data: Data) -> list[Measured]:
     """Return test and training error in percent."""
     fit = _true(data["fit"])
-    return [_percent(fit.test_error, 10_000), largest_over_seeds(100 * fit.train_error)]
+    tested = json.loads(fit.attrs.get("parameters", "{}")).get("test_size", 10_000)
+    return [_percent(fit.test_error, tested), largest_over_seeds(100 * fit.train_error)]
 
 
 def ridge_gain(data: Data) -> list[Measured]:

@@ -118,7 +118,7 @@ CLAIMS = (
         "The matrix of interleaved hinges is lower triangular; its eigenvalues are x_i - b_i, so "
         "it has full rank.",
         _simulation(
-            "Gaussian points, n ≤ 500, seven interleavings",
+            "Gaussian points, n ≤ 2,000 (eigenvalues: 500), seven interleavings",
             {"conditioning": CONDITIONING},
             (
                 Criterion("largest relative error of an eigenvalue", high=1e-12),

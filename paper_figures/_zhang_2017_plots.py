@@ -320,20 +320,20 @@ def cost(data: Data) -> Figure:
     """Draw times and memory against n."""
     d = data["cost"]
     drawing, [[time, memory]] = page(1, 2, 3.1)
-    for method, label, colour, marker in (
+    for task, label, colour, marker in (
         ("dense", "dense solve", RED, "s"),
         ("triangular", "triangular solve", ORANGE, "D"),
         ("memorize", "memorize", BLUE, "o"),
         ("evaluate", "evaluate", GREEN, "^"),
         ("product", "read X once: X a", PURPLE, "v"),
     ):
-        seconds = d.seconds.sel({"method": method})  # "method" is an argument of sel
+        seconds = d.seconds.sel(task=task)
         if _finite(seconds, "n").size:
             _curve(time, seconds, "n", colour, label, marker=marker)
     n = d.n.values.astype(float)
-    slowest = d.seconds.sel({"method": ["dense", "memorize"]}).mean("seed")
-    for power, method, label in ((3, "dense", "∝ n³"), (1, "memorize", "∝ n")):
-        seconds = slowest.sel({"method": method}).dropna("n")
+    slowest = d.seconds.sel(task=["dense", "memorize"]).mean("seed")
+    for power, task, label in ((3, "dense", "∝ n³"), (1, "memorize", "∝ n")):
+        seconds = slowest.sel(task=task).dropna("n")
         if seconds.size:
             x = seconds.n.values.astype(float)
             _guide(

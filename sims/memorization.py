@@ -496,7 +496,7 @@ def cost(
     Returns
     -------
     xarray.Dataset
-        Along n: ``seconds`` (method: "memorize", "evaluate", "product" X a, "triangular", "dense";
+        Along n: ``seconds`` (task: "memorize", "evaluate", "product" X a, "triangular", "dense";
         NaN where not run), ``memory`` (bytes that memorize allocates at its peak beside X), and
         ``error``, the largest.
 
@@ -508,8 +508,8 @@ def cost(
     _check_integers("sizes", sizes)
     positive_integer("n_features", n_features)
     positive_integer("repeats", repeats)
-    methods = ("memorize", "evaluate", "product", "triangular", "dense")
-    seconds = np.full((len(sizes), len(methods)), np.nan)
+    tasks = ("memorize", "evaluate", "product", "triangular", "dense")
+    seconds = np.full((len(sizes), len(tasks)), np.nan)
     memory, error = np.empty(len(sizes)), np.empty(len(sizes))
     memorize(np.zeros((1, 1)), [1.0], rng=0)(np.zeros((1, 1)))  # compiles
     for i, n in enumerate(sizes):
@@ -532,7 +532,7 @@ def cost(
         if n <= dense_up_to:
             runs["dense"] = functools.partial(_dense, np.linalg.solve, place, network.biases, y)
         for name, run in runs.items():
-            seconds[i, methods.index(name)] = _shortest(run, repeats)
+            seconds[i, tasks.index(name)] = _shortest(run, repeats)
         tracemalloc.start()
         build()
         memory[i] = tracemalloc.get_traced_memory()[1]
@@ -540,11 +540,11 @@ def cost(
         error[i] = network.error
     return xr.Dataset(
         {
-            "seconds": (("n", "method"), seconds, {"long_name": "shortest time", "units": "s"}),
+            "seconds": (("n", "task"), seconds, {"long_name": "shortest time", "units": "s"}),
             "memory": ("n", memory, {"long_name": "memory beside X, at the peak", "units": "B"}),
             "error": ("n", error, {"long_name": "largest error", "units": "1"}),
         },
-        {"n": list(sizes), "method": list(methods)},
+        {"n": list(sizes), "task": list(tasks)},
     )
 
 

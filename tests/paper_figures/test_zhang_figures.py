@@ -258,19 +258,19 @@ def test_cost_shows_what_was_run(data):
     time, memory = panels(drawing)
     d = found["cost"].copy(deep=True)
     n = d.n.values.astype(float)
-    for method in d["method"].values:
-        assert_curve(time, "n", d.seconds.sel({"method": method}))
+    for task in d.task.values:
+        assert_curve(time, "n", d.seconds.sel(task=task))
     assert_curve(memory, "n", d.memory)
     assert shows(memory, n, 8 * n**2)
     slopes = [np.diff(np.log(line), axis=0) for line in lines(time)[-2:]]
     assert [step[0, 1] / step[0, 0] for step in slopes] == pytest.approx([3, 1])
 
-    d.seconds.loc[{"method": "triangular", "n": 1000}] = np.nan
-    d.seconds.loc[{"method": "dense"}] = np.nan
+    d.seconds.loc[{"task": "triangular", "n": 1000}] = np.nan
+    d.seconds.loc[{"task": "dense"}] = np.nan
     time, _ = panels(draw("cost", data, cost=d)[0])
-    assert_curve(time, "n", d.seconds.sel({"method": "triangular"}).sel(n=[100]))
+    assert_curve(time, "n", d.seconds.sel(task="triangular").sel(n=[100]))
     labels = [line.get_label() for line in time.lines]
-    assert len(labels) == 5  # four methods and one slope
+    assert len(labels) == 5  # four tasks and one slope
     assert not any("dense" in label for label in labels)
 
 

@@ -51,7 +51,7 @@ DIMENSIONS = {
     | {f"general_{name}": () for name in SHAPE},
     construction: dict.fromkeys(("label", "place", "bias", "weight"), ("n",))
     | {"point": ("n", "axis"), "plane": ("second", "first"), "line": ("position",)},
-    cost: {"seconds": ("n", "method"), "memory": ("n",), "error": ("n",)},
+    cost: {"seconds": ("n", "task"), "memory": ("n",), "error": ("n",)},
 }
 
 
@@ -95,7 +95,7 @@ def test_coordinates_are_the_parameters():
     assert (d.depth.values.tolist(), d.attrs) == ([2, 5], {"n": 24, "n_features": 3})
     d = small(cost)
     assert d.n.values.tolist() == [10, 60]
-    assert d.method.values.tolist() == ["memorize", "evaluate", "product", "triangular", "dense"]
+    assert d.task.values.tolist() == ["memorize", "evaluate", "product", "triangular", "dense"]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=study_id)
@@ -476,11 +476,11 @@ def test_times_are_known_where_they_are_taken(triangular, dense):
     )
     taken = np.isfinite(d.seconds)
     assert np.all(d.seconds.values[taken.values] > 0)
-    for method in ("memorize", "evaluate", "product"):
-        assert np.all(taken.sel({"method": method}))
-    for method, largest in (("triangular", triangular), ("dense", dense)):
+    for task in ("memorize", "evaluate", "product"):
+        assert np.all(taken.sel(task=task))
+    for task, largest in (("triangular", triangular), ("dense", dense)):
         expected = [n <= largest for n in sizes]
-        assert taken.sel({"method": method}).values.tolist() == expected
+        assert taken.sel(task=task).values.tolist() == expected
 
 
 def test_memory_is_that_of_a_few_vectors():
@@ -495,7 +495,7 @@ def test_memory_is_that_of_a_few_vectors():
 
 
 def test_the_shortest_time_counts(monkeypatch):
-    """A clock that tells of ever longer runs: the first of each method is the shortest."""
+    """A clock that tells of ever longer runs: the first of each task is the shortest."""
     reading = iter(np.cumsum(np.arange(1000.0)))
     monkeypatch.setattr("sims.memorization.time.perf_counter", lambda: next(reading))
     d = cost(sizes=(5,), n_features=2, repeats=3)
