@@ -6,11 +6,9 @@ The networks are 64-512-10 on scikit-learn's digits, standardized image by image
 
 from __future__ import annotations
 
-from typing import Any
-
 from paper_figures import _zhang_2017_measures as measures
 from paper_figures import _zhang_2017_plots as plots
-from paper_figures._zhang_2017_memorization import claim
+from paper_figures._zhang_2017_memorization import claim, simulation
 from paper_figures.claims import Check, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
@@ -53,17 +51,13 @@ RECORDED = (RADEMACHER, RANDOMIZED)
 _ON_DIGITS = "digits, 64-512-10, n = 1,437"
 
 
-def _simulation(data: str, needs: dict[str, Need], *rest: Any) -> Check:
-    return Check("simulation", data, needs, *rest)
-
-
 CLAIMS = (
     claim(
         "C16",
         "section 2.2",
         "Networks that fit random labels have a Rademacher complexity of about 1, so the bound it "
         "gives is trivial; so is that of the VC dimension.",
-        _simulation(
+        simulation(
             "digits, random signs",
             {"rademacher": RADEMACHER},
             (
@@ -86,7 +80,7 @@ CLAIMS = (
         "sections 1.2 and 2.2",
         "Uniform stability does not see the labels: it cannot tell a model that generalizes from "
         "one that does not.",
-        _simulation(
+        simulation(
             "digits, ridge regression, n = 800, λ = 0.01",
             {"stability": STABILITY},
             (
@@ -114,7 +108,7 @@ CLAIMS = (
         "[follow-up] Arpit et al. (2017)",
         "Networks learn patterns first and noise later: with corrupted labels, accuracy on true "
         "labels peaks before the wrong ones are fitted.",
-        _simulation(
+        simulation(
             f"{_ON_DIGITS}, 40 % of labels replaced",
             {"training": RANDOMIZED},
             (
@@ -128,7 +122,7 @@ CLAIMS = (
         "C37",
         "[authors' notes]",
         "Random labels are harder to fit than random inputs, because images are close.",
-        _simulation(
+        simulation(
             _ON_DIGITS,
             {"training": RANDOMIZED},
             (Criterion("epochs to a loss of 0.1, random labels over Gaussian pixels", low=3.0),),

@@ -12,8 +12,8 @@ from typing import Any
 
 from paper_figures import _zhang_2017_measures as measures
 from paper_figures import _zhang_2017_plots as plots
-from paper_figures._zhang_2017_memorization import claim
-from paper_figures.claims import Check, Criterion
+from paper_figures._zhang_2017_memorization import claim, simulation
+from paper_figures.claims import Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
 from sims import interpolation
@@ -97,17 +97,13 @@ _ON_DIGITS = "digits, n = 1,437, test 360"
 _ALL_MNIST = "MNIST, n = 60,000, test 10,000"
 
 
-def _simulation(data: str, needs: dict[str, Need], *rest: Any) -> Check:
-    return Check("simulation", data, needs, *rest)
-
-
 CLAIMS = (
     claim(
         "C25",
         "section 5, equation 3",
         "SGD from w = 0 on an underdetermined linear model ends at the solution of least norm; "
         "from elsewhere, at the nearest solution.",
-        _simulation(
+        simulation(
             "n = 100, d = 400, 400 epochs of single examples",
             {"sgd": SGD},
             (
@@ -123,7 +119,7 @@ CLAIMS = (
         "section 5",
         "The Hessian is the same at all interpolating solutions, and singular: it cannot tell them "
         "apart.",
-        _simulation(
+        simulation(
             "n = 60, d = 200, three losses, two interpolants 100 apart",
             {"hessians": HESSIANS},
             (
@@ -137,7 +133,7 @@ CLAIMS = (
         "C27",
         "table 3",
         "A Gaussian kernel that interpolates MNIST, without regularization, has 1.2 % test error.",
-        _simulation(
+        simulation(
             f"{_ALL_MNIST}, γ = 0.02",
             {"fit": MNIST_ALL},
             (
@@ -146,7 +142,7 @@ CLAIMS = (
             ),
             measures.interpolates,
         ),
-        _simulation(
+        simulation(
             "MNIST, n = 8,000, test 10,000, γ = 0.02",
             {"fit": MNIST_SUBSETS[8000]},
             (
@@ -155,7 +151,7 @@ CLAIMS = (
             ),
             measures.interpolates,
         ),
-        _simulation(
+        simulation(
             f"{_ON_DIGITS}, γ = 0.5",
             {"fit": DIGITS_PIXELS},
             (
@@ -170,7 +166,7 @@ CLAIMS = (
         "section 5",
         "Adding a ridge does not lower the test error of kernel interpolation on MNIST.",
         *(
-            _simulation(
+            simulation(
                 data,
                 {"fit": need},
                 (Criterion("gain of the best ridge of four, percentage points", high=limit),),
@@ -186,20 +182,20 @@ CLAIMS = (
         "C29",
         "table 3",
         "Gabor features halve the error on MNIST, to 0.6 %.",
-        _simulation(
+        simulation(
             f"{_ALL_MNIST}, Gaussian kernel",
             {"fit": MNIST_GABOR_ALL},
             (Criterion("test error, %", high=0.8),),
             lambda data: measures.interpolates(data)[:1],
         ),
-        _simulation(
+        simulation(
             "MNIST, n = 10,000, test 10,000, Gaussian kernel",
             {"fit": MNIST_GABOR_SUBSET},
             (Criterion("test error, %", high=0.8),),
             lambda data: measures.interpolates(data)[:1],
         ),
         *(
-            _simulation(
+            simulation(
                 f"{_ON_DIGITS}, {name}",
                 {"pixels": DIGITS_PIXELS, "features": need},
                 (Criterion("test error less that of pixels, percentage points", high=0.0),),
@@ -216,13 +212,13 @@ CLAIMS = (
         "table 3",
         "On CIFAR-10 interpolation has 46 % error with a Gaussian kernel, 17 % on random "
         "convolutional features, and 15 % with a ridge.",
-        _simulation(
+        simulation(
             "cifar10-jpeg, n = 50,000, test 10,000, γ = 0.01",
             {"fit": CIFAR_PIXELS[50_000]},
             (Criterion("test error, %", 43.0, 49.0),),
             lambda data: measures.interpolates(data)[:1],
         ),
-        _simulation(
+        simulation(
             "cifar10-jpeg, n = 50,000, test 10,000, 32,000 filters (40 GB of memory)",
             {"fit": CIFAR_FILTERS_ALL},
             (
@@ -231,7 +227,7 @@ CLAIMS = (
             ),
             measures.filters,
         ),
-        _simulation(
+        simulation(
             "cifar10-jpeg, n = 10,000, test 10,000, 8,000 filters (criteria ours, but for the "
             "ridge's)",
             {
@@ -253,7 +249,7 @@ CLAIMS = (
         "The norm of the interpolant does not predict its error: preprocessing lowers the error "
         "and raises the norm.",
         *(
-            _simulation(
+            simulation(
                 data,
                 {"pixels": pixels, "features": features},
                 (
@@ -281,7 +277,7 @@ CLAIMS = (
         "C32",
         "section 5 (implied)",
         "Interpolants of random labels have a larger norm than those of true labels.",
-        _simulation(
+        simulation(
             "MNIST, n = 500 to 8,000, γ = 0.02",
             {str(size): need for size, need in MNIST_SUBSETS.items()},
             (
@@ -290,7 +286,7 @@ CLAIMS = (
             ),
             measures.growing_norms,
         ),
-        _simulation(
+        simulation(
             f"{_ON_DIGITS}, γ = 0.5",
             {"fit": DIGITS_PIXELS},
             (Criterion("random-label norm over true-label norm", low=1.5),),
@@ -302,7 +298,7 @@ CLAIMS = (
         "section 5",
         "There are interpolants that do not generalize, of larger norm: fit random labels on the "
         "test points, too.",
-        _simulation(
+        simulation(
             f"{_ON_DIGITS}, γ = 0.5",
             {"fit": DIGITS_FORCED},
             (

@@ -73,7 +73,8 @@ def claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
     return Claim(f"zhang_2017:{sheet_id}", PAPER, where, statement, checks)
 
 
-def _simulation(data: str, needs: dict[str, Need], *rest: Any) -> Check:
+def simulation(data: str, needs: dict[str, Need], *rest: Any) -> Check:
+    """Return a check at the level of simulations."""
     return Check("simulation", data, needs, *rest)
 
 
@@ -85,7 +86,7 @@ CLAIMS = (
         "theorem 1",
         "A ReLU network with one hidden layer and 2n + d weights fits any labels of any n distinct "
         "points in d dimensions.",
-        _simulation(
+        simulation(
             "Gaussian points, d = 2, 10 and 100, random signs",
             {"fits": GAUSSIAN},
             (
@@ -96,7 +97,7 @@ CLAIMS = (
             measures.fits_gaussian,
         ),
         *(
-            _simulation(
+            simulation(
                 data,
                 {"fits": need},
                 (
@@ -117,7 +118,7 @@ CLAIMS = (
         "lemma 1",
         "The matrix of interleaved hinges is lower triangular; its eigenvalues are x_i - b_i, so "
         "it has full rank.",
-        _simulation(
+        simulation(
             "Gaussian points, n ≤ 2,000 (eigenvalues: 500), seven interleavings",
             {"conditioning": CONDITIONING},
             (
@@ -134,7 +135,7 @@ CLAIMS = (
         "Any interleaving of biases and points gives a solution: in exact arithmetic; in float64 "
         "biases beyond the gaps' middle are unstable. (The second half is derived, not the "
         "paper's.)",
-        _simulation(
+        simulation(
             "Gaussian points, d = 10, random signs",
             {"conditioning": CONDITIONING},
             (
@@ -149,7 +150,7 @@ CLAIMS = (
         "C04",
         "corollary 1",
         "For every k there is such a network of depth k, width O(n/k) and O(n + d) weights.",
-        _simulation(
+        simulation(
             "n = 600, d = 20, k = 2, 4, 10, 30; hinges split over the layers",
             {"depths": DEPTHS},
             (
@@ -159,7 +160,7 @@ CLAIMS = (
             ),
             measures.depths(""),
         ),
-        _simulation(
+        simulation(
             "the same, by the paper's gates (criteria ours)",
             {"depths": DEPTHS},
             (
@@ -174,7 +175,7 @@ CLAIMS = (
         "C35",
         "[follow-up] Bubeck et al. (2020)",
         "4⌈n/d⌉ ReLUs suffice for n points in general position.",
-        _simulation(
+        simulation(
             "n = 600, d = 20",
             {"depths": DEPTHS},
             (
