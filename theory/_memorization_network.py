@@ -235,14 +235,14 @@ def best_line(
     best: Line | None = None
     found = redrawn = 0
     while found < projections:
-        line, close = _draw_line(points, targets, rng)
-        if line is not None:
+        line = _draw_line(points, targets, rng)
+        if isinstance(line, Line):
             found += 1
             if best is None or line.margin > best.margin:
                 best = line
         elif (redrawn := redrawn + 1) > _REDRAWS:
             raise ValueError(
-                f"rows {close[0]} and {close[1]} of X are so close that their projections coincide "
+                f"rows {line[0]} and {line[1]} of X are so close that their projections coincide "
                 f"in float64, in each of {redrawn} directions"
             )
     assert best is not None
@@ -251,8 +251,8 @@ def best_line(
 
 def _draw_line(
     points: NDArray[Any], targets: Array, rng: np.random.Generator
-) -> tuple[Line | None, tuple[int, int]]:
-    """Project on a random direction; if distinct points coincide, return two of them instead."""
+) -> Line | tuple[int, int]:
+    """Project on a random direction; if distinct points coincide, return two of their rows."""
     from theory import _memorization_kernels as kernels
 
     normal = rng.normal(size=points.shape[1])
@@ -264,24 +264,28 @@ def _draw_line(
         raise ValueError(f"X is of size {size:g}: its products are beyond float64's range")
     rows = np.argsort(high)
     high, low = high[rows], low[rows]
-    gaps = np.diff(high)
-    narrow = np.flatnonzero(gaps < _ROUNDINGS * np.spacing(size))
+    narrow = _narrow_gaps(high, size)
     if narrow.size:
-        ends = np.maximum(np.abs(high[narrow]), np.abs(high[narrow + 1]))
-        narrow = narrow[gaps[narrow] < _ROUNDINGS * np.spacing(ends)]
         first, second = rows[narrow], rows[narrow + 1]
-        equal = np.all(points[first] == points[second], axis=1)
-        if not np.all(equal):
-            k = int(np.argmin(equal))
-            return None, (int(min(first[k], second[k])), int(max(first[k], second[k])))
+        distinct = np.any(points[first] != points[second], axis=1)
+        if np.any(distinct):
+            k = int(np.argmax(distinct))
+            return int(min(first[k], second[k])), int(max(first[k], second[k]))
         _check_agreement(targets, first, second)
-        kept = np.ones(len(rows), dtype=bool)
-        kept[narrow + 1] = False
+        kept = np.delete(np.arange(len(rows)), narrow + 1)
         rows, high, low = rows[kept], high[kept], low[kept]
-        gaps = np.diff(high)
+    gaps = np.diff(high)
     margin = float(np.min(gaps)) if gaps.size else np.inf
     step = float(high[-1] - high[0]) / gaps.size if gaps.size else size or 1.0
-    return Line(direction, high, low, rows, margin, step), (0, 0)
+    return Line(direction, high, low, rows, margin, step)
+
+
+def _narrow_gaps(high: Array, size: float) -> NDArray[np.int64]:
+    """Return where the next projection is too close for a bias in between."""
+    gaps = np.diff(high)
+    narrow = np.flatnonzero(gaps < _ROUNDINGS * np.spacing(size))
+    ends = np.maximum(np.abs(high[narrow]), np.abs(high[narrow + 1]))
+    return narrow[gaps[narrow] < _ROUNDINGS * np.spacing(ends)]
 
 
 def _check_agreement(targets: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
