@@ -470,6 +470,7 @@ def _norms_and_errors(axes: Axes, short: str, found: Mapping[str, xr.Dataset]) -
     title = _dataset(short, next(iter(found.values())))
     axes.set(xlabel=_NORM, ylabel="test error (%)", title=title)
     axes.margins(x=0.35)
+    axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
     axes.set_ylim(0, 1.6 * axes.get_ylim()[1])
     axes.legend(fontsize=7, loc="upper right")
 
