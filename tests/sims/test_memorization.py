@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_data(study):
         (cost, {"n_features": 0}, "n_features must be an integer of at least 1, got 0"),
         (cost, {"repeats": 0}, "repeats must be an integer of at least 1, got 0"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_parameters_out_of_range_are_refused(study, changed, message):
     with pytest.raises(ValueError, match=message):
