@@ -614,6 +614,11 @@ def network_sizes(*, n: int = 50_000, seed: int = 0) -> xr.Dataset:
         risk of a network that fits all n examples, at confidence 0.95; and ``surplus``, the number
         of parameters over theorem 1's 2n + d.
 
+    Raises
+    ------
+    ValueError
+        If n is not a positive integer.
+
     References
     ----------
     Zhang et al. (2017), Table 1 and section 2.2.

@@ -15,6 +15,7 @@ from sims.capacity import (
     LEARNERS,
     STUDIES,
     cover_curve,
+    network_sizes,
     rademacher_complexity,
     randomized_training,
     stability,
@@ -41,6 +42,7 @@ SMALL = {
         "hidden": 10,
         "epochs": 3,
     },
+    network_sizes: {"n": 1000},
 }
 DIMENSIONS = {
     rademacher_complexity: dict.fromkeys(("ball", "ball_error", "ball_lower", "ball_upper"), ("n",))
@@ -54,6 +56,9 @@ DIMENSIONS = {
         ("train_loss", "train_accuracy", "test_accuracy", "wrong_fitted"), ("condition", "epoch")
     )
     | dict.fromkeys(("wrong_labels", "epochs_to_target"), ("condition",)),
+    network_sizes: dict.fromkeys(
+        ("n_parameters", "vc_dimension", "vc_bound", "surplus"), ("network",)
+    ),
 }
 
 
@@ -114,6 +119,7 @@ def test_a_seed_determines_every_bit_of_a_study(study):
     other = small(study, 1)
     changed = {name for name in other if not other[name].identical(small(study)[name])}
     fixed = {"n", "probability", "ball_lower", "ball_upper", "loss_change_bound"}
+    fixed |= set(DIMENSIONS[network_sizes])
     coarse = {"correlation", "epochs_to_target", "train_accuracy"}  # a few values each
     assert changed >= set(DIMENSIONS[study]) - fixed - coarse
 
@@ -514,3 +520,28 @@ def test_patterns_come_first_and_random_labels_last():
 def test_errors_of_randomized_training(change, message):
     with pytest.raises(ValueError, match=message):
         randomized_training(**SMALL[randomized_training] | change)
+
+
+# --- the paper's networks -------------------------------------------------------------------------
+
+
+def test_sizes_of_the_papers_networks():
+    found = network_sizes(n=50_000)
+    printed = {
+        "Inception": 1_649_402,
+        "AlexNet": 1_387_786,
+        "MLP 3x512": 1_735_178,
+        "MLP 1x512": 1_209_866,
+    }
+    inputs = 28 * 28 * 3
+    for name, parameters in printed.items():
+        one = found.sel(network=name)
+        assert one.n_parameters == parameters
+        assert one.surplus == pytest.approx(parameters / (100_000 + inputs), rel=1e-12)
+        assert one.vc_dimension > parameters
+        # With more parameters than examples the growth function is 2^n.
+        confidence = np.sqrt(np.log(20) / 100_000)
+        assert one.vc_bound == pytest.approx(np.sqrt(2 * np.log(2)) + confidence, rel=1e-12)
+    assert found.attrs["n"] == 50_000
+    with pytest.raises(ValueError, match="n must be an integer of at least 1, got 0"):
+        network_sizes(n=0)

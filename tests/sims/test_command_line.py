@@ -307,7 +307,7 @@ def test_studies_can_be_run_as_they_stand(name, run):
     [
         ("memorization.memorization", "--sizes 20,30 --n-features 2", {"n": 2, "n_features": 1}),
         ("memorization.conditioning", "--sizes 9 --interleavings 0,0.5", {"interleave": 2}),
-        ("memorization.cost", "--sizes 30 --repeats 1 --n-features 2", {"method": 5}),
+        ("memorization.cost", "--sizes 30 --repeats 1 --n-features 2", {"task": 5}),
         ("interpolation.sgd_limit", "--epochs 5 --looks 5 --start-norms 0", {"epoch": 5}),
         ("interpolation.kernel_interpolation", "--train-size 40 --test-size 9", {"labels": 2}),
         ("capacity.cover_curve", "--n-features 3 --draws 5", {"n_features": 1}),
