@@ -55,13 +55,46 @@ def project(X: NDArray[Any], direction: Array) -> tuple[Array, Array]:
     # What float32 holds exactly is read as float32, which halves the bytes.
     narrow = X.dtype == np.float32 or (X.dtype.kind in "biuf" and X.dtype.itemsize <= 2)
     kind = np.float32 if narrow else np.float64
+    is_copied = X.dtype != kind or not X.flags.c_contiguous
+    entries = 2**21 if is_copied else 2**24  # long stretches are read faster
 
     def work(rows: slice) -> None:
         block = np.ascontiguousarray(X[rows], dtype=kind)
         _project(block, direction, high[rows], low[rows])
 
-    in_threads(work, len(X), max(1, 2**21 // X.shape[1]))
+    in_threads(work, len(X), max(1, entries // X.shape[1]))
     return high, low
+
+
+def in_order(high: Array, low: Array) -> tuple[NDArray[np.int64], Array, Array]:
+    """Return the order of double-doubles that differ, and them in that order, each (n,)."""
+    halves: dict[int, Any] = {}
+
+    def work(part: slice) -> None:
+        order = part.start + np.argsort(high[part])
+        halves[part.start] = order, high[order], low[order]
+
+    in_threads(work, len(high), max(2**15, -(-len(high) // 2)))
+    if len(halves) == 1:
+        return halves[0]  # type: ignore[no-any-return]
+    (_, first), (_, second) = sorted(halves.items())
+    merged = tuple(np.empty(len(high), values.dtype) for values in first)
+    _merge(first, second, merged)
+    return merged  # type: ignore[return-value]
+
+
+@_jit
+def _merge(first: Any, second: Any, merged: Any) -> None:
+    """Merge two sorted triples of order, high and low parts."""
+    (rows, high, low), (other_rows, other_high, other_low) = first, second
+    i = j = 0
+    for k in range(len(merged[0])):
+        if j == len(other_rows) or (i < len(rows) and high[i] <= other_high[j]):
+            merged[0][k], merged[1][k], merged[2][k] = rows[i], high[i], low[i]
+            i += 1
+        else:
+            merged[0][k], merged[1][k], merged[2][k] = other_rows[j], other_high[j], other_low[j]
+            j += 1
 
 
 @_jit
@@ -194,28 +227,30 @@ def _minus(high: float, low: float, b: float) -> Any:
 
 
 @_jit
-def place_biases(high: Any, low: Any, step: float, interleave: float, biases: Any) -> None:
-    """Fill in the biases (n,): float64 numbers that are not below the point before."""
-    biases[0] = high[0] - step
-    for j in range(1, len(high)):
-        at = high[j - 1] if low[j - 1] <= 0.0 else np.nextafter(high[j - 1], np.inf)
-        if interleave > 0.0:
-            wanted = high[j - 1] + interleave * (high[j] - high[j - 1])
-            at = max(at, min(wanted, np.nextafter(high[j], -np.inf)))
-        biases[j] = at
+def _bias_after(high: Any, low: Any, j: int, interleave: float) -> float:
+    """Return a bias between two points: a float64 number that is not below the first."""
+    least = high[j] if low[j] <= 0.0 else np.nextafter(high[j], np.inf)
+    if interleave == 0.0:
+        return float(least)
+    wanted = high[j] + interleave * (high[j + 1] - high[j])
+    return float(max(least, min(wanted, np.nextafter(high[j + 1], -np.inf))))
 
 
 @_jit
-def fit_weights(high: Any, low: Any, biases: Any, y: Any, weights: Any) -> float:
-    """Choose each weight from the slope and value that the weights before it really give.
+def fit_weights(
+    high: Any, low: Any, step: float, interleave: float, y: Any, biases: Any, weights: Any
+) -> float:
+    """Place the biases, and choose each weight from what the weights before it really give.
 
-    ``y`` (n, K) holds the targets in the order of the projections ``high + low``. Fills
-    ``weights`` (n, K) and returns the largest error at a point. Rounding a weight moves the line
+    ``y`` (n, K) holds the targets in the order of the projections ``high + low``. Fills ``biases``
+    (n,), the first of them ``step`` below the first point, and ``weights`` (n, K), and returns the
+    largest error at a point. Rounding a weight moves the line
     by at most ε |w_j| (x_j - b_j) at x_j, and the next weight aims from where the line really is:
     errors do not add up.
     """
     n, outputs = y.shape
     largest = 0.0
+    biases[0] = high[0] - step
     for k in range(outputs):
         slope = slope_low = 0.0
         before = ahead = ahead_low = 0.0  # the last target; how far above it the line is at b_j
@@ -231,6 +266,8 @@ def fit_weights(high: Any, low: Any, biases: Any, y: Any, weights: Any) -> float
             slope, slope_low = _two_sum(slope, slope_low + lost)
             error = _fma((slope - wanted) + slope_low, gap, -missed)
             if j < n - 1:
+                if k == 0:
+                    biases[j + 1] = _bias_after(high, low, j, interleave)
                 reach, reach_low = _minus(high[j], low[j], biases[j + 1])
                 ahead, lost = _times(slope, slope_low, -reach, -reach_low)
                 ahead, ahead_low = _two_sum(ahead, error)

@@ -262,8 +262,7 @@ def _draw_line(
     size = float(np.max(np.abs(high)))
     if 0.0 < size < 1.0 / _LARGEST:
         raise ValueError(f"X is of size {size:g}: its products are beyond float64's range")
-    rows = np.argsort(high)
-    high, low = high[rows], low[rows]
+    rows, high, low = kernels.in_order(high, low)
     narrow = _narrow_gaps(high, size)
     if narrow.size:
         first, second = rows[narrow], rows[narrow + 1]
@@ -303,8 +302,7 @@ def hinge_network(line: Line, y: Array, interleave: float = 0.0) -> MemorizingNe
     from theory import _memorization_kernels as kernels
 
     biases, weights = np.empty_like(line.high), np.empty_like(y)
-    kernels.place_biases(line.high, line.low, line.step, interleave, biases)
-    error = kernels.fit_weights(line.high, line.low, biases, y, weights)
+    error = kernels.fit_weights(line.high, line.low, line.step, interleave, y, biases, weights)
     if not (np.isfinite(error) and np.all(np.isfinite(weights))):
         raise OverflowError(
             "the weights are beyond float64: y is too large for the gaps between projections, or "
