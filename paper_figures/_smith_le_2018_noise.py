@@ -28,7 +28,7 @@ _TO_FULL_MNIST = [*_GRID, 384, 512, 768, 1000]
 # --- results -------------------------------------------------------------------------------------
 
 
-def _digits(**changes: Any) -> Need:
+def _digits(*, kept: bool = False, **changes: Any) -> Need:
     parameters = {
         "dataset": "digits",
         "train_sizes": [500],
@@ -41,7 +41,7 @@ def _digits(**changes: Any) -> Need:
         **changes,
     }
     quick = {"training_time": 5.0, "looks": min(10, parameters.get("looks", 1))}
-    return Need(noise_scale.batch_size_sweep, parameters, seeds=10, quick_seeds=2, quick=quick)
+    return Need(noise_scale.batch_size_sweep, parameters, 10, 2, quick, kept)
 
 
 def _mnist(**changes: Any) -> Need:
@@ -64,9 +64,9 @@ def _mnist(**changes: Any) -> Need:
 _MOMENTA = [0.0, 0.5, 0.8, 0.9, 0.95, 0.975]
 _DECAYS = [0.0, 1e-4, 1e-3, 1e-2]
 
-DIGITS_RATES = _digits(learning_rates=[0.05, 0.1, 0.2, 0.4, 0.8])
+DIGITS_RATES = _digits(learning_rates=[0.05, 0.1, 0.2, 0.4, 0.8], kept=True)
 DIGITS_SIZES = _digits(train_sizes=[125, 250, 500], batch_sizes=_TO_FULL_DIGITS)
-DIGITS_MOMENTA = _digits(momenta=_MOMENTA)
+DIGITS_MOMENTA = _digits(momenta=_MOMENTA, kept=True)
 DIGITS_CURVES = _digits(batch_sizes=[16, 500], looks=100)
 DIGITS_DECAY = _digits(weight_decays=_DECAYS, batch_sizes=[12, 16, 24, 48, 128, 500])
 DIGITS_CONVEX = _digits(
@@ -170,6 +170,8 @@ MNIST_SIMPLE_NOISE = Need(
 )
 
 RECORDED = (
+    DIGITS_RATES,
+    DIGITS_MOMENTA,
     MNIST_RATES,
     MNIST_SIZES,
     MNIST_MOMENTA,

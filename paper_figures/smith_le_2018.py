@@ -73,6 +73,7 @@ GROUND_TRUTH = Need(
     seeds=5,
     quick_seeds=1,
     quick={"prior_precisions": [0.1, 10.0], "chains": 4, "samples": 20, "rungs": 64},
+    kept=True,
 )
 QUADRATURE = Need(
     evidence.laplace_quadrature,
@@ -110,7 +111,14 @@ COORDINATES = Need(
     seeds=1,
     quick_seeds=1,
 )
-RECORDED = (MNIST_01, MNIST_38, MNIST_STOPPED, MNIST_RESCALING, *noise.RECORDED)
+RECORDED = (
+    MNIST_01,
+    MNIST_38,
+    MNIST_STOPPED,
+    MNIST_RESCALING,
+    GROUND_TRUTH,
+    *noise.RECORDED,
+)
 
 # --- claims -------------------------------------------------------------------------------------
 
