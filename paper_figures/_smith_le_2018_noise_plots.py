@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,7 +11,17 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from paper_figures._smith_le_2018_noise_measures import final_accuracy, noise_scale_curves, optima
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, page
+from paper_figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    draw_curve,
+    page,
+    shades,
+)
 
 Data = Mapping[str, xr.Dataset]
 
@@ -28,22 +36,9 @@ def _title(name: str, data: xr.Dataset, networks: Mapping[str, str] = _NETWORKS)
     return networks[name] if dataset == "mnist" else networks[name].replace("MNIST", dataset)
 
 
-def _colours(n: int) -> Iterable[Any]:
-    return mpl.colormaps["viridis"](np.linspace(0.0, 0.88, n))
-
-
 def _seeds(data: Data) -> str:
     counts = sorted({d.sizes["seed"] for d in data.values()})
     return f"mean of {' or '.join(map(str, counts))} seeds"
-
-
-def _curve(axes: Axes, values: xr.DataArray, dim: str, colour: Any, label: str) -> None:
-    """Draw the mean over seeds with a band of two standard errors."""
-    values = values.where(np.isfinite(values)).dropna(dim)  # without runs that diverged
-    n = values.sizes["seed"]
-    mean, error = values.mean("seed"), 2 * values.std("seed", ddof=min(1, n - 1)) / np.sqrt(n)
-    axes.plot(values[dim], mean, color=colour, label=label, marker=".", linewidth=1.1)
-    axes.fill_between(values[dim], mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
 
 
 def _zoom(axes: Axes, accuracy: xr.DataArray, points: float) -> None:
@@ -61,8 +56,8 @@ def curves(data: Data) -> Figure:
             run = d.isel(batch_size=i, learning_rate=0, momentum=0, weight_decay=0, train_size=0)
             run = run.assign_coords(time=updates)
             label = f"B = {int(run.batch_size)}" + (" = N" if i else "")
-            _curve(row[0], 100 * run.test_accuracy, "time", colour, label)
-            _curve(row[1], run.test_loss, "time", colour, label)
+            draw_curve(row[0], 100 * run.test_accuracy, "time", colour, label)
+            draw_curve(row[1], run.test_loss, "time", colour, label)
         row[0].set(ylabel=_ACCURACY, title=f"{_title(name, d)}, N = {int(d.train_size[0]):,}")
         _zoom(row[0], d.test_accuracy, 12.0)
         row[1].set(ylabel="test cross-entropy (nats)", title="ε = 0.1, m = 0.9")
@@ -83,7 +78,7 @@ def batch_sizes(data: Data) -> Figure:
         d = d.sel(train_size=d.train_size.max())
         accuracy = final_accuracy(d, learning_rate=0.1)
         found = optima(accuracy)
-        _curve(axes, 100 * accuracy, "batch_size", BLUE, "ε = 0.1, m = 0.9")
+        draw_curve(axes, 100 * accuracy, "batch_size", BLUE, "ε = 0.1, m = 0.9")
         for which, colour in (("optimum", GREEN), ("collapse", RED)):
             center, low, high = _spread(found[which])
             if np.isfinite(center):
@@ -93,7 +88,7 @@ def batch_sizes(data: Data) -> Figure:
         axes.set(title=f"{_title(name, d)}, N = {int(d.train_size):,}")
     for (name, d), colour in zip(conventions, (BLUE, ORANGE, PURPLE), strict=False):
         axes, label = grid[0, -1], name.removeprefix("ε = 1, ")
-        _curve(axes, 100 * final_accuracy(d), "batch_size", colour, label)
+        draw_curve(axes, 100 * final_accuracy(d), "batch_size", colour, label)
         axes.set(title=f"{_title('mnist', d).split(',')[0]}, ε = 1, m = 0.9", ylim=(0, 130))
         axes.set_yticks(range(0, 101, 20))
     for axes in grid[0]:
@@ -125,9 +120,9 @@ def scaling(
         for row, (name, d) in zip(grid, data.items(), strict=True):
             accuracy = final_accuracy(d)
             values = d[dimension].values
-            for value, colour in zip(values, _colours(len(values)), strict=True):
+            for value, colour in zip(values, shades(len(values)), strict=True):
                 curve = 100 * accuracy.sel({dimension: value})
-                _curve(row[0], curve, "batch_size", colour, _short(value))
+                draw_curve(row[0], curve, "batch_size", colour, _short(value))
             row[0].set(xscale="log", xlabel=_BATCH, ylabel=_ACCURACY, title=_title(name, d))
             _zoom(row[0], accuracy, 12.0)
             row[0].legend(title=symbol, fontsize=6.5, loc="best", frameon=True, framealpha=0.7)
@@ -177,9 +172,9 @@ def weight_decay(data: Data) -> Figure:
     for axes, (name, d) in zip(grid[0], data.items(), strict=True):
         accuracy = final_accuracy(d)
         values = d.weight_decay.values
-        for value, colour in zip(values, _colours(len(values)), strict=True):
+        for value, colour in zip(values, shades(len(values)), strict=True):
             curve = 100 * accuracy.sel(weight_decay=value)
-            _curve(axes, curve, "batch_size", colour, f"{value:g}")
+            draw_curve(axes, curve, "batch_size", colour, f"{value:g}")
         axes.set(xscale="log", xlabel=_BATCH, title=f"{_title(name, d)}, ε = 0.1, m = 0.9")
         _zoom(axes, accuracy, 12.0)
         axes.legend(title="L2 of the mean loss", fontsize=7, loc="lower right")
@@ -228,10 +223,10 @@ def collapse(data: Data) -> Figure:
             (noise_scale_curves(sizes), "over N"),
         )
         for axes, (family, title) in zip(row, panels, strict=True):
-            for (label, g, curve), colour in zip(family, _colours(len(family)), strict=True):
-                mean = 100 * curve.mean("seed")
+            for (label, g, accuracy), colour in zip(family, shades(len(family)), strict=True):
+                mean = 100 * accuracy.mean("seed")
                 axes.plot(g, mean, color=colour, label=label, marker=".", linewidth=1.0)
-            top = max(100 * float(curve.mean("seed").max()) for _, _, curve in family)
+            top = max(100 * float(accuracy.mean("seed").max()) for _, _, accuracy in family)
             axes.set(
                 xscale="log", ylim=(top - 18, top + 2), title=f"{_title(name, rates)}, {title}"
             )
@@ -256,7 +251,7 @@ def stationary(data: Data) -> Figure:
         (grid[0, 1], slice(4, None), "equal ε/(1 - m), B = 8"),
     ):
         chosen = d.isel(setting=part)
-        for i, colour in zip(range(chosen.sizes["setting"]), _colours(5), strict=False):
+        for i, colour in zip(range(chosen.sizes["setting"]), shades(5), strict=False):
             each = chosen.isel(setting=i)
             n = d.sizes["seed"]
             values = ratio.isel(setting=part).isel(setting=i)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -16,7 +15,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from paper_figures._zhang_2017_measures import norm_ratios
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, page
+from paper_figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    draw_curve,
+    finite,
+    mean_and_error,
+    page,
+    shades,
+)
 
 Data = Mapping[str, xr.Dataset]
 
@@ -39,10 +50,6 @@ _NORM = "norm of the interpolant"
 _LABEL_COLOURS = {"true": BLUE, "random": RED, "forced": RED}
 
 
-def _colours(n: int) -> Iterable[Any]:
-    return mpl.colormaps["viridis"](np.linspace(0.0, 0.88, n))
-
-
 def _seeds(data: Data) -> str:
     least, most = (pick(d.sizes["seed"] for d in data.values()) for pick in (min, max))
     if most == 1:
@@ -54,51 +61,18 @@ def _title(drawing: Figure, text: str, data: Data, remark: str = "mean and 2 s.e
     drawing.suptitle(f"{text} ({_seeds(data)}: {remark})", fontsize=9)
 
 
-def _mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return the mean over seeds and two standard errors."""
-    n = values.sizes["seed"]
-    return values.mean("seed"), 2 * values.std("seed", ddof=min(1, n - 1)) / np.sqrt(n)
-
-
-def _finite(values: xr.DataArray, dim: str) -> xr.DataArray:
-    """Leave out the positions where a seed's value is not finite."""
-    return values.where(np.isfinite(values)).dropna(dim)
-
-
-def _curve(
-    axes: Axes,
-    values: xr.DataArray,
-    dim: str,
-    colour: Any,
-    label: str,
-    *,
-    whole: bool = False,
-    **line: Any,
-) -> None:
-    """Draw the mean over seeds with a band of two standard errors, or of the ``whole`` range.
-
-    The range is for what spreads over decades: less two standard errors it may be negative.
-    """
-    values = _finite(values, dim)
-    mean, error = _mean_and_error(values)
-    low, high = (values.min("seed"), values.max("seed")) if whole else (mean - error, mean + error)
-    line = {"marker": ".", "linewidth": 1.2, **line}
-    axes.plot(values[dim], mean, color=colour, label=label, **line)
-    axes.fill_between(values[dim], low, high, color=colour, alpha=0.2, linewidth=0)
-
-
 def _largest(
     axes: Axes, values: xr.DataArray, dim: str, colour: Any, label: str, **line: Any
 ) -> None:
     """Draw the largest of the seeds, which is what the claims on errors judge."""
-    values = _finite(values, dim).max("seed")
+    values = finite(values, dim).max("seed")
     line = {"marker": ".", "linewidth": 1.2, **line}
     axes.plot(values[dim], values, color=colour, label=label, **line)
 
 
 def _points(axes: Axes, x: Any, values: xr.DataArray, colour: Any, label: str, **mark: Any) -> None:
     """Draw means over seeds with bars of two standard errors."""
-    mean, error = _mean_and_error(values)
+    mean, error = mean_and_error(values)
     mark = {"marker": "o", "linestyle": "none", "capsize": 2, "elinewidth": 1.0, **mark}
     axes.errorbar(x, mean, error, color=colour, label=label, **mark)
 
@@ -135,7 +109,7 @@ def construction(data: Data) -> Figure:
     drawing.colorbar(
         colours, ax=plane, label="c(x)", extend="both", shrink=0.85, ticks=range(-2, 3)
     )
-    direction = np.linalg.lstsq(d.point.values, d.place.values)[0]
+    direction = d.direction.values
     reach = 0.9 * float(d.first.max())
     plane.annotate(
         "a",
@@ -181,7 +155,7 @@ def interleaving(data: Data) -> Figure:
     d = data["conditioning"]
     drawing, [[over_n, over_rho, spectrum]] = page(1, 3, 3.1)
     styles = {"float64": "-", "feedback": "--"}
-    for rho, colour in zip(d.interleave.values, _colours(d.sizes["interleave"]), strict=True):
+    for rho, colour in zip(d.interleave.values, shades(d.sizes["interleave"]), strict=True):
         for arithmetic, style in styles.items():
             residual = d.residual.sel(interleave=rho, arithmetic=arithmetic)
             label = f"ρ = {rho:g}" if style == "-" else ""
@@ -216,7 +190,7 @@ def interleaving(data: Data) -> Figure:
         ("smallest_singular_value", "singular value", RED, "s"),
     ):
         values = at_n[name].where(at_n[name] > 0)
-        _curve(spectrum, values, "interleave", colour, label, whole=True, marker=marker)
+        draw_curve(spectrum, values, "interleave", colour, label, whole=True, marker=marker)
     spectrum.set(yscale="log", xlabel="interleaving ρ", title=f"least of A, n = {n}")
     spectrum.legend(fontsize=7, loc="lower left")
     handles, _ = over_n.get_legend_handles_labels()
@@ -239,8 +213,8 @@ def rounding(data: Data) -> Figure:
         one, label = d.sel(n_features=k), f"d = {k}"
         _largest(errors, one.error, "n", colour, label)
         _largest(errors, one.rounded_error, "n", colour, "", linestyle="--")
-        _curve(margins, one.margin, "n", colour, label, whole=True)
-        _curve(weights, one.largest_weight, "n", colour, label, whole=True)
+        draw_curve(margins, one.margin, "n", colour, label, whole=True)
+        draw_curve(weights, one.largest_weight, "n", colour, label, whole=True)
     n = d.n.values.astype(float)
     _guide(errors, n, _ROUNDING * n**2, "n²u, u = 1.1e-16")
     errors.plot(
@@ -283,8 +257,8 @@ def depths(data: Data) -> Figure:
     drawing, [[width, weights, error]] = page(1, 3, 3.1)
     for prefix, name, colour, marker in (("", "split", BLUE, "o"), ("gated_", "gated", RED, "s")):
         mark: dict[str, Any] = {"marker": marker}
-        _curve(width, d[f"{prefix}width"], "depth", colour, f"{name} hinges", **mark)
-        _curve(weights, d[f"{prefix}n_nonzero"], "depth", colour, "", **mark)
+        draw_curve(width, d[f"{prefix}width"], "depth", colour, f"{name} hinges", **mark)
+        draw_curve(weights, d[f"{prefix}n_nonzero"], "depth", colour, "", **mark)
         _largest(error, d[f"{prefix}error"], "depth", colour, "", **mark)
     for axes, name in ((width, "width"), (weights, "n_nonzero"), (error, "error")):
         value = float(d[f"general_{name}"].max())
@@ -328,8 +302,8 @@ def cost(data: Data) -> Figure:
         ("product", "read X once: X a", PURPLE, "v"),
     ):
         seconds = d.seconds.sel(task=task)
-        if _finite(seconds, "n").size:
-            _curve(time, seconds, "n", colour, label, marker=marker)
+        if finite(seconds, "n").size:
+            draw_curve(time, seconds, "n", colour, label, marker=marker)
     n = d.n.values.astype(float)
     slowest = d.seconds.sel(task=["dense", "memorize"]).mean("seed")
     for power, task, label in ((3, "dense", "∝ n³"), (1, "memorize", "∝ n")):
@@ -343,7 +317,7 @@ def cost(data: Data) -> Figure:
     drawing.legend(
         *time.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5
     )
-    _curve(memory, d.memory, "n", BLUE, "memorize, at its peak", marker="o")
+    draw_curve(memory, d.memory, "n", BLUE, "memorize, at its peak", marker="o")
     _guide(memory, n, 8 * n**2, "the dense matrix, 8n² bytes", "--")
     memory.set(xscale="log", yscale="log", xlabel="points n", ylabel="memory (bytes)")
     memory.set_title("memory beside the data")
@@ -363,7 +337,7 @@ def sgd_limit(data: Data) -> Figure:
     for i, colour in zip(range(d.sizes["start_norm"]), (BLUE, ORANGE, RED, GREEN), strict=False):
         one = d.isel(start_norm=i)
         label = f"|w₀| = {float(one.start_norm):g}"
-        _curve(distance, one.distance, "epoch", colour, label, whole=True, marker="")
+        draw_curve(distance, one.distance, "epoch", colour, label, whole=True, marker="")
         norms.plot(
             one.predicted_norm, one.norm, color=colour, linestyle="none", marker="o", label=label
         )
@@ -422,7 +396,7 @@ def table_3(data: Data) -> Figure:
                 label = _with_n(f"{_dataset(short, d)}, {features}", d)
                 error = 100 * d.test_error.sel(labels="true")
                 look = {"marker": marker, **_fill(name)}
-                _curve(last, error, "ridge", colours[short], label, **look)
+                draw_curve(last, error, "ridge", colours[short], label, **look)
     last.set_xscale("symlog", linthresh=1e-4, linscale=0.6)
     last.set_xticks([0.0, 1e-4, 1e-3, 1e-2, 1e-1])
     last.xaxis.set_minor_locator(NullLocator())
@@ -449,7 +423,7 @@ def _norms_and_errors(axes: Axes, short: str, found: Mapping[str, xr.Dataset]) -
     for name, d in found.items():
         features, colour, marker = _FEATURES[name.split("_")[0]]
         fit = d.sel(labels="true", ridge=0.0)
-        x, x_error = _mean_and_error(fit.rkhs_norm)
+        x, x_error = mean_and_error(fit.rkhs_norm)
         label = _with_n(features, d)
         _points(
             axes, x, 100 * fit.test_error, colour, label, marker=marker, xerr=x_error, **_fill(name)
@@ -508,7 +482,7 @@ def _over_n(panels: Any, subsets: Mapping[int, xr.Dataset]) -> None:
 
 def _by_size(axes: Axes, values: Mapping[int, xr.DataArray], colour: str, label: str) -> None:
     """Draw means over seeds and two standard errors; seeds may differ in number."""
-    means, errors = zip(*map(_mean_and_error, values.values()), strict=True)
+    means, errors = zip(*map(mean_and_error, values.values()), strict=True)
     axes.errorbar(
         list(values), means, errors, color=colour, label=label, marker="o", linewidth=1.2, capsize=2
     )
@@ -553,7 +527,7 @@ def rademacher(data: Data) -> Figure:
         ("linear", "linear classifier", RED, {"marker": "^"}),
     )
     for learner, label, colour, mark in marks:
-        _curve(learners, d.correlation.sel(learner=learner), "n", colour, label, **mark)
+        draw_curve(learners, d.correlation.sel(learner=learner), "n", colour, label, **mark)
     learners.plot(
         [float(d.n[-1]), LINEAR_AT_MOST[0]],
         [NETWORK_AT_LEAST, LINEAR_AT_MOST[1]],
@@ -652,15 +626,15 @@ def randomized_training(data: Data) -> Figure:
     styles = _condition_styles(d)
     for condition, line in styles.items():
         curve = d.train_loss.sel(condition=condition)
-        _curve(loss, curve, "epoch", label=condition, marker="", **line)
+        draw_curve(loss, curve, "epoch", label=condition, marker="", **line)
     loss.set(yscale="log", xlabel="epochs", ylabel="training loss (nats)", title="training")
     _patterns_first(detail, d.sel(condition="corrupted labels 0.4"))
 
     on_labels = d.sel(condition=[name for name in styles if "labels" in name])
     on_labels = on_labels.swap_dims(condition="corruption")
     accuracy = 100 * on_labels.test_accuracy
-    _curve(final, accuracy.max("epoch"), "corruption", GRAY, "best epoch", linestyle="--")
-    _curve(final, accuracy.isel(epoch=-1), "corruption", BLUE, "at the end", marker="o")
+    draw_curve(final, accuracy.max("epoch"), "corruption", GRAY, "best epoch", linestyle="--")
+    draw_curve(final, accuracy.isel(epoch=-1), "corruption", BLUE, "at the end", marker="o")
     final.set(xlabel="probability that a label is replaced", ylabel="test accuracy (%)")
     final.set(ylim=(0, 105), title="accuracy on true labels")
     final.legend(loc="lower left")
@@ -686,7 +660,7 @@ def _condition_styles(d: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Return colour and line style of each condition."""
     pixels = {"shuffled pixels": ORANGE, "random pixels": PURPLE, "Gaussian pixels": GRAY}
     labels = [str(name) for name in d.condition.values if name not in pixels]
-    styles = {name: {"colour": c} for name, c in zip(labels, _colours(len(labels)), strict=True)}
+    styles = {name: {"colour": c} for name, c in zip(labels, shades(len(labels)), strict=True)}
     for name, colour in pixels.items():
         if name in d.condition:
             styles[name] = {"colour": colour, "linestyle": "--"}
@@ -697,8 +671,8 @@ def _condition_styles(d: xr.Dataset) -> dict[str, dict[str, Any]]:
 def _patterns_first(axes: Axes, d: xr.Dataset) -> None:
     """Draw accuracy on true labels and the share of wrong labels fitted; mark the peak."""
     accuracy = 100 * d.test_accuracy
-    _curve(axes, accuracy, "epoch", BLUE, "true test labels right", marker="")
-    _curve(axes, 100 * d.wrong_fitted, "epoch", RED, "wrong training labels fitted", marker="")
+    draw_curve(axes, accuracy, "epoch", BLUE, "true test labels right", marker="")
+    draw_curve(axes, 100 * d.wrong_fitted, "epoch", RED, "wrong training labels fitted", marker="")
     mean = accuracy.mean("seed")
     peak = mean.isel(epoch=int(mean.argmax("epoch")))
     axes.axvline(float(peak.epoch), color=GRAY, linewidth=0.8, linestyle=":")

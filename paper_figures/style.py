@@ -1,10 +1,13 @@
 """One look for all figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
@@ -40,6 +43,44 @@ def page(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
     """Return a page-wide figure and its axes (rows, columns), each row ``height`` inches high."""
     drawing = Figure(figsize=(7.2, height * rows + 0.3))
     return drawing, drawing.subplots(rows, columns, squeeze=False)
+
+
+def shades(n: int) -> Iterable[Any]:
+    """Return n colours from dark to light, for settings that have an order."""
+    return mpl.colormaps["viridis"](np.linspace(0.0, 0.88, n))
+
+
+def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the mean over seeds and two standard errors."""
+    n = values.sizes["seed"]
+    return values.mean("seed"), 2 * values.std("seed", ddof=min(1, n - 1)) / np.sqrt(n)
+
+
+def finite(values: xr.DataArray, dim: str) -> xr.DataArray:
+    """Leave out the positions where a seed's value is not finite, as of runs that diverged."""
+    return values.where(np.isfinite(values)).dropna(dim)
+
+
+def draw_curve(
+    axes: Axes,
+    values: xr.DataArray,
+    dim: str,
+    colour: Any,
+    label: str,
+    *,
+    whole: bool = False,
+    **line: Any,
+) -> None:
+    """Draw the mean over seeds with a band of two standard errors, or of the ``whole`` range.
+
+    The range is for what spreads over decades: less two standard errors it may be negative.
+    """
+    values = finite(values, dim)
+    mean, error = mean_and_error(values)
+    low, high = (values.min("seed"), values.max("seed")) if whole else (mean - error, mean + error)
+    line = {"marker": ".", "linewidth": 1.1, **line}
+    axes.plot(values[dim], mean, color=colour, label=label, **line)
+    axes.fill_between(values[dim], low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 @contextmanager

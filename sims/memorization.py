@@ -246,12 +246,13 @@ def conditioning(
     rng = np.random.default_rng([seed, 0])
     points = rng.normal(size=(max(sizes), n_features))
     signs = rng.choice([-1.0, 1.0], size=max(sizes))
+    normal = np.random.default_rng([seed, 1]).normal(size=n_features)
+    direction = normal / np.linalg.norm(normal)  # the one that memorize draws, too
     cells = []
     for rho in interleavings:
         for n in sizes:
             X, y = points[:n], signs[:n]
-            direction = np.random.default_rng([seed, 1]).normal(size=n_features)
-            place = X @ (direction / np.linalg.norm(direction))
+            place = X @ direction
             order = np.argsort(place)
             x, gaps = place[order], np.diff(place[order])
             b = np.append(x[0] - np.mean(gaps), x[:-1] + rho * gaps)
@@ -420,9 +421,9 @@ def construction(*, n: int = 12, grid: int = 201, seed: int = 0) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``point`` (n, 2), ``label`` and ``place`` (n,), the position on the projection; ``bias`` and
-        ``weight`` (n,), the hinges; ``plane`` (second, first), the network's value over the plane;
-        ``line`` (position,), its value along the projection.
+        ``point`` (n, 2), ``label`` and ``place`` (n,), the position on the projection along
+        ``direction`` (2,); ``bias`` and ``weight`` (n,), the hinges; ``plane`` (second, first), the
+        network's value over the plane; ``line`` (position,), its value along the projection.
 
     Raises
     ------
@@ -451,6 +452,7 @@ def construction(*, n: int = 12, grid: int = 201, seed: int = 0) -> xr.Dataset:
         {
             "point": (("n", "axis"), X, {"long_name": "points", "units": "1"}),
             "label": ("n", y, {"long_name": "label", "units": "1"}),
+            "direction": ("axis", network.projection, {"long_name": "direction a", "units": "1"}),
             "place": ("n", place, {"long_name": "projection <a, x>", "units": "1"}),
             "bias": ("n", network.biases, {"long_name": "bias", "units": "1"}),
             "weight": ("n", network.weights, {"long_name": "weight", "units": "1"}),

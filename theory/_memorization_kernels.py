@@ -68,19 +68,20 @@ def project(X: NDArray[Any], direction: Array) -> tuple[Array, Array]:
 
 def in_order(high: Array, low: Array) -> tuple[NDArray[np.int64], Array, Array]:
     """Return the order of double-doubles that differ, and them in that order, each (n,)."""
-    halves: dict[int, Any] = {}
+    halves: dict[int, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def work(part: slice) -> None:
         order = part.start + np.argsort(high[part])
         halves[part.start] = order, high[order], low[order]
 
     in_threads(work, len(high), max(2**15, -(-len(high) // 2)))
-    if len(halves) == 1:
-        return halves[0]  # type: ignore[no-any-return]
-    (_, first), (_, second) = sorted(halves.items())
-    merged = tuple(np.empty(len(high), values.dtype) for values in first)
-    _merge(first, second, merged)
-    return merged  # type: ignore[return-value]
+    first, *second = (halves[start] for start in sorted(halves))
+    if not second:
+        return first
+    rows = np.empty(len(high), dtype=np.int64)
+    sorted_high, sorted_low = np.empty_like(high), np.empty_like(low)
+    _merge(first, second[0], (rows, sorted_high, sorted_low))
+    return rows, sorted_high, sorted_low
 
 
 @_jit

@@ -50,7 +50,8 @@ DIMENSIONS = {
     depths: {prefix + name: ("depth",) for prefix in ("", "gated_") for name in SHAPE}
     | {f"general_{name}": () for name in SHAPE},
     construction: dict.fromkeys(("label", "place", "bias", "weight"), ("n",))
-    | {"point": ("n", "axis"), "plane": ("second", "first"), "line": ("position",)},
+    | {"point": ("n", "axis"), "plane": ("second", "first"), "line": ("position",)}
+    | {"direction": ("axis",)},
     cost: {"seconds": ("n", "task"), "memory": ("n",), "error": ("n",)},
 }
 
