@@ -5,16 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, Self
+from numbers import Real
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory._validation import Array, finite_array, number
+from theory._validation import Array, finite_array, number, positive_number
 
 Kernel = Callable[..., Any]
 Compiler = Callable[[Kernel], Kernel]
 Parameters = tuple[Any, ...]
+
+Family = TypeVar("Family", bound="Landscape[Any]")
+
+NOISES = ("uniform", "normal")
 
 
 class LineKernels(NamedTuple):
@@ -48,11 +53,29 @@ def frozen(array: ArrayLike) -> Array:
     return copy
 
 
-class Landscape(ABC):
-    """A loss C(x): value, gradient and Hessian at any batch of points; sums and copies.
+def check_noise(strength: float, noise: str) -> float:
+    """Return a strength as a float; or raise ValueError, also if the law is unknown."""
+    if noise not in NOISES:
+        raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")
+    return positive_number("strength", strength)
 
-    ``a + b`` is a sum, ``2.0 * a`` a higher copy, ``a.moved(shift=..., stretch=...)`` a shifted and
-    widened one; none of them changes ``a``.
+
+def noise_variance(strength: float, noise: str) -> float:
+    """Return the variance of a coordinate of the noise: a²/3 if uniform, σ² if normal."""
+    return strength**2 / 3.0 if noise == "uniform" else strength**2
+
+
+def noise_fourth_moment(strength: float, noise: str) -> float:
+    """Return the fourth moment of a coordinate of the noise: a⁴/5 if uniform, 3σ⁴ if normal."""
+    return strength**4 / 5.0 if noise == "uniform" else 3.0 * strength**4
+
+
+class Landscape(ABC, Generic[Family]):
+    """A loss C(x): value, gradient and Hessian at any batch of points; sums, copies, smoothing.
+
+    ``a + b`` is a sum, ``a + 1.0`` and ``2.0 * a`` are higher copies, ``a.moved(shift=...,
+    stretch=...)`` is a shifted and widened one, ``a.smoothed(...)`` the mean over noise; none of
+    them changes ``a``.
 
     Attributes
     ----------
@@ -69,6 +92,40 @@ class Landscape(ABC):
     @abstractmethod
     def moved(self, *, shift: ArrayLike = 0.0, stretch: ArrayLike = 1.0) -> Self:
         """Return the copy C((x - shift) / stretch), stretch > 0."""
+
+    def smoothed(self, strength: float, *, noise: str = "uniform") -> Family:
+        r"""Return the mean over noise, :math:`\bar C(x) = E\,C(x + \theta)`, as a landscape.
+
+        Parameters
+        ----------
+        strength : float
+            In units of x, positive: half-width a of uniform noise, or standard deviation σ of
+            normal noise; the same, and independent, for every coordinate.
+        noise : str
+            "uniform" or "normal".
+
+        Returns
+        -------
+        LineLandscape or SpaceLandscape
+            With exact value, gradient and Hessian, to be moved, added and smoothed like any other.
+
+        Raises
+        ------
+        ValueError
+            If the strength is not positive or the law unknown.
+        TypeError
+            If the mean has no closed form, as that of a mixture of wells.
+
+        References
+        ----------
+        Wen et al. (2018), Eq. 2.
+        """
+        return self._smoothed(check_noise(strength, noise), noise)
+
+    def _smoothed(self, strength: float, noise: str) -> Family:
+        raise TypeError(
+            f"the mean of a {type(self).__name__} over {noise} noise has no closed form"
+        )
 
     @abstractmethod
     def _points(self, x: ArrayLike) -> Array:
@@ -107,7 +164,7 @@ class Landscape(ABC):
         return ((1.0, self),)
 
 
-class LineLandscape(Landscape):
+class LineLandscape(Landscape["LineLandscape"]):
     """A landscape on the line. Points are numbers: x is (...), and so is every result.
 
     The kernels are written with arithmetic and NumPy functions only, so that the same source
@@ -129,10 +186,14 @@ class LineLandscape(Landscape):
         return np.linspace(lower, upper, 20_001)
 
     def __add__(self, other: object) -> LineSum:
-        """Return the sum of two landscapes on the line."""
+        """Return the sum with another landscape on the line, or with a number."""
+        if isinstance(other, Real):
+            other = number("the summand", float(other)) * LineConstant()
         if not isinstance(other, LineLandscape):
             return NotImplemented
         return LineSum((*self._terms(), *other._terms()))
+
+    __radd__ = __add__
 
     def __rmul__(self, height: float) -> LineSum:
         """Return the copy whose every value is multiplied by ``height``."""
@@ -150,6 +211,35 @@ class LineLandscape(Landscape):
 
     def _hessian(self, x: Array) -> Any:
         return self.kernels().hessian(x, self.parameters)
+
+
+class LineConstant(LineLandscape):
+    """The landscape C(x) = 1; made by adding a number to another one."""
+
+    parameters = ()
+
+    def kernels(self, compiler: Compiler = as_is) -> LineKernels:
+        """Return the kernels, passed through ``compiler``."""
+        return _constant_kernels(compiler)
+
+    def moved(self, *, shift: ArrayLike = 0.0, stretch: ArrayLike = 1.0) -> LineConstant:
+        """Return itself: a constant has no place."""
+        return self
+
+    def _smoothed(self, strength: float, noise: str) -> LineConstant:
+        return self
+
+
+@cache
+def _constant_kernels(compiler: Compiler) -> LineKernels:
+    def value(x: Any, p: Any) -> Any:
+        return 1.0 + 0.0 * x
+
+    def slope(x: Any, p: Any) -> Any:
+        return 0.0 * x
+
+    flat = compiler(slope)
+    return LineKernels(compiler(value), flat, flat)
 
 
 class LineSum(LineLandscape):
@@ -173,11 +263,14 @@ class LineSum(LineLandscape):
         """Return the sum of the moved terms."""
         return LineSum((w, term.moved(shift=shift, stretch=stretch)) for w, term in self.terms)
 
+    def _smoothed(self, strength: float, noise: str) -> LineSum:
+        return LineSum((w, term._smoothed(strength, noise)) for w, term in self.terms)
+
     def _terms(self) -> tuple[tuple[float, LineLandscape], ...]:
         return self.terms
 
 
-class SpaceLandscape(Landscape):
+class SpaceLandscape(Landscape["SpaceLandscape"]):
     """A landscape in d dimensions, d ≥ 1. Points are vectors: x is (..., d)."""
 
     @abstractmethod
@@ -185,7 +278,9 @@ class SpaceLandscape(Landscape):
         """Return the kernels, passed through ``compiler``; see :class:`LineLandscape`."""
 
     def __add__(self, other: object) -> SpaceSum:
-        """Return the sum of two landscapes of one dimension."""
+        """Return the sum with another landscape of this dimension, or with a number."""
+        if isinstance(other, Real):
+            other = number("the summand", float(other)) * SpaceConstant(self.dimension)
         if not isinstance(other, SpaceLandscape):
             return NotImplemented
         if other.dimension != self.dimension:
@@ -193,6 +288,8 @@ class SpaceLandscape(Landscape):
                 f"landscapes of dimensions {self.dimension} and {other.dimension} cannot be added"
             )
         return SpaceSum((*self._terms(), *other._terms()))
+
+    __radd__ = __add__
 
     def __rmul__(self, height: float) -> SpaceSum:
         """Return the copy whose every value is multiplied by ``height``."""
@@ -215,6 +312,46 @@ class SpaceLandscape(Landscape):
         return np.broadcast_to(offset, self.dimension)
 
 
+class SpaceConstant(SpaceLandscape):
+    """The landscape C(x) = 1 in d dimensions; made by adding a number to another one."""
+
+    parameters = ()
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def kernels(self, compiler: Compiler = as_is) -> SpaceKernels:
+        """Return the kernels, passed through ``compiler``."""
+        return _space_constant_kernels(compiler)
+
+    def moved(self, *, shift: ArrayLike = 0.0, stretch: ArrayLike = 1.0) -> SpaceConstant:
+        """Return itself: a constant has no place."""
+        return self
+
+    def _smoothed(self, strength: float, noise: str) -> SpaceConstant:
+        return self
+
+    def _value(self, x: Array) -> Any:
+        return np.ones(x.shape[:-1])
+
+    def _gradient(self, x: Array) -> Any:
+        return np.zeros(x.shape)
+
+    def _hessian(self, x: Array) -> Any:
+        return np.zeros((*x.shape, self.dimension))
+
+
+@cache
+def _space_constant_kernels(compiler: Compiler) -> SpaceKernels:
+    def value(x: Any, p: Any) -> Any:
+        return 1.0
+
+    def add_gradient(x: Any, p: Any, weight: float, out: Any) -> None:
+        return
+
+    return SpaceKernels(compiler(value), compiler(add_gradient))
+
+
 class SpaceSum(SpaceLandscape):
     """A weighted sum of landscapes of one dimension; made by ``+`` and ``*``."""
 
@@ -234,6 +371,9 @@ class SpaceSum(SpaceLandscape):
     def moved(self, *, shift: ArrayLike = 0.0, stretch: ArrayLike = 1.0) -> SpaceSum:
         """Return the sum of the moved terms."""
         return SpaceSum((w, term.moved(shift=shift, stretch=stretch)) for w, term in self.terms)
+
+    def _smoothed(self, strength: float, noise: str) -> SpaceSum:
+        return SpaceSum((w, term._smoothed(strength, noise)) for w, term in self.terms)
 
     def _value(self, x: Array) -> Any:
         return sum(weight * term._value(x) for weight, term in self.terms)

@@ -18,6 +18,7 @@ from theory._landscapes_base import (
     SpaceLandscape,
     as_is,
     frozen,
+    noise_variance,
 )
 from theory._validation import Array, finite_array, positive_number
 
@@ -93,6 +94,9 @@ class Quadratic(SpaceLandscape):
             hessian_matrix=self.hessian_matrix / stretch**2,
             center=np.asarray(self.center) * stretch + shift,
         )
+
+    def _smoothed(self, strength: float, noise: str) -> SpaceLandscape:
+        return self + 0.5 * noise_variance(strength, noise) * float(np.trace(self.hessian_matrix))
 
     def _value(self, x: Array) -> Any:
         r = x - np.asarray(self.center)

@@ -556,4 +556,4 @@ def test_wrong_kinds():
     with pytest.raises(TypeError):
         PARABOLA + QUADRATIC
     with pytest.raises(TypeError):
-        QUADRATIC + 1.0
+        QUADRATIC + "1.0"
