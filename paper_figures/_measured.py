@@ -20,3 +20,9 @@ def largest_over_seeds(values: xr.DataArray) -> Measured:
     per_seed = values.max([name for name in values.dims if name != "seed"])
     spread = float(per_seed.std(ddof=1)) if per_seed.size > 1 else np.nan
     return Measured(float(per_seed.max()), spread)
+
+
+def least_over_seeds(values: xr.DataArray) -> Measured:
+    """Return the least value over all seeds, and the spread of the seeds' own least."""
+    least = largest_over_seeds(-values)
+    return Measured(-least.value, least.uncertainty)

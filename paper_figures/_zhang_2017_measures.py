@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import xarray as xr
 
-from paper_figures._measured import largest_over_seeds, mean_over_seeds
+from paper_figures._measured import largest_over_seeds, least_over_seeds, mean_over_seeds
 from paper_figures.claims import Measured
 
 Data = Mapping[str, xr.Dataset]
@@ -18,11 +18,6 @@ PRINTED_PARAMETERS = {
     "MLP 3x512": 1_735_178,
     "MLP 1x512": 1_209_866,
 }
-
-
-def _least_over_seeds(values: xr.DataArray) -> Measured:
-    least = largest_over_seeds(-values)
-    return Measured(-least.value, least.uncertainty)
 
 
 def _percent(share: xr.DataArray, examples: int) -> Measured:
@@ -64,7 +59,7 @@ def fits_images(data: Data) -> list[Measured]:
     return [
         largest_over_seeds(_evaluated(fits)),
         _miscounted(fits),
-        _least_over_seeds(fits.accuracy),
+        least_over_seeds(fits.accuracy),
     ]
 
 
@@ -84,7 +79,7 @@ def interleaving(data: Data) -> list[Measured]:
     residual = data["conditioning"].residual
     plain, rational = (residual.sel(arithmetic=kind) for kind in ("float64", "rational"))
     return [
-        _least_over_seeds(plain.sel(interleave=0.75, n=50)),
+        least_over_seeds(plain.sel(interleave=0.75, n=50)),
         largest_over_seeds(rational.sel(n=residual.n[residual.n <= 50])),
         largest_over_seeds(plain.sel(interleave=0.0)),
     ]
@@ -219,7 +214,7 @@ def rademacher(data: Data) -> list[Measured]:
     correlation = data["rademacher"].correlation
     return [
         mean_over_seeds(correlation.sel(learner="network").isel(n=-1)),
-        _least_over_seeds(correlation.sel(learner="memorizing")),
+        least_over_seeds(correlation.sel(learner="memorizing")),
         mean_over_seeds(correlation.sel(learner="linear", n=512)),
     ]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.sweep import Study
 
 # The modules of this package that declare STUDIES.
-TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity")
+TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity", "smoothout")
 _NOT_PARAMETERS = ("seed", "data_dir")  # --seeds and --data say these
 
 

@@ -8,8 +8,8 @@ n streams overlap within L draws with a probability below n² L / 2²⁵⁶.
 A kernel takes its streams in one of two forms, which give the same numbers:
 
 - one ``state`` (4,) of uint64, for replicates that draw at their own pace;
-- ``lanes`` (4, LANES), a block of streams that draw together. The processor's vector unit then
-  draws for 4 or 8 streams at once.
+- ``lanes`` (4, LANES) or (4, width), a block of streams that draw together. The processor's vector
+  unit then draws for 4 or 8 streams at once.
 
 Normals are made in pairs by Box and Muller's transform. Its logarithm, sine and cosine are
 polynomials here: sums, products, quotients and roots alone, which IEEE 754 rounds in one way only.
@@ -84,36 +84,38 @@ def states(rng: Rng, n: int, *, first: int = 0) -> Words:
     return counter.random_raw(4 * n).reshape(n, 4)
 
 
-def lanes(rng: Rng, n: int, *, first: int = 0) -> Words:
-    """Return the states of at least ``n`` streams in blocks of :data:`LANES`.
+def lanes(rng: Rng, n: int, *, first: int = 0, width: int = LANES) -> Words:
+    """Return the states of at least ``n`` streams in blocks of ``width``.
 
     Parameters
     ----------
     rng, n, first
         As :func:`states` takes them.
+    width : int, optional
+        Streams in a block.
 
     Returns
     -------
-    ndarray of uint64, shape (blocks, 4, LANES)
-        Stream ``i`` of :func:`states` is ``[i // LANES, :, i % LANES]``; the last block is full.
+    ndarray of uint64, shape (blocks, 4, width)
+        Stream ``i`` of :func:`states` is ``[i // width, :, i % width]``; the last block is full.
 
     Raises
     ------
     ValueError
-        See :func:`states`.
+        See :func:`states`; also if ``width`` is not a positive integer.
 
     Examples
     --------
     >>> lanes(7, 1000).shape
     (2, 4, 512)
     """
-    blocks = -(-positive_integer("n", n) // LANES)
-    return in_lanes(states(rng, blocks * LANES, first=first))
+    blocks = -(-positive_integer("n", n) // positive_integer("width", width))
+    return in_lanes(states(rng, blocks * width, first=first), width)
 
 
-def in_lanes(rows: Words) -> Words:
-    """Return states (blocks * LANES, 4) in blocks of lanes (blocks, 4, LANES)."""
-    return np.ascontiguousarray(rows.reshape(-1, LANES, 4).transpose(0, 2, 1))
+def in_lanes(rows: Words, width: int = LANES) -> Words:
+    """Return states (blocks * width, 4) in blocks of lanes (blocks, 4, width)."""
+    return np.ascontiguousarray(rows.reshape(-1, width, 4).transpose(0, 2, 1))
 
 
 # --- one word ------------------------------------------------------------------------------------
@@ -151,6 +153,12 @@ def next_word(state: Words) -> Any:
 def to_uniform(word: Any) -> float:
     """Return the number in [0, 1) that a word stands for: a multiple of 2⁻⁵³."""
     return np.int64(word >> _11) * 2.0**-53
+
+
+@jit
+def to_centered_uniform(word: Any) -> float:
+    """Return the number in (-1, 1) that a word stands for: an odd multiple of 2⁻⁵³, of mean 0."""
+    return (np.float64(np.int64(word) >> np.int64(11)) + 0.5) * 2.0**-52
 
 
 @jit
@@ -291,3 +299,28 @@ def fill_lane_normals(block: Words, first: Array, second: Array) -> None:
         two, a, b, c, d = _step(a, b, c, d)
         s0[k], s1[k], s2[k], s3[k] = a, b, c, d
         first[k], second[k] = to_normals(one, two)
+
+
+@jit
+def fill_block_uniforms(block: Words, rows: Array) -> None:
+    """Fill ``rows`` (R, width), R even, with numbers uniform in (-1, 1): a column for each stream.
+
+    A block (4, width) is drawn from twice at a time, whatever its width.
+    """
+    for r in range(0, len(rows), 2):
+        for k in range(rows.shape[1]):
+            one, a, b, c, d = _step(block[0, k], block[1, k], block[2, k], block[3, k])
+            two, a, b, c, d = _step(a, b, c, d)
+            block[0, k], block[1, k], block[2, k], block[3, k] = a, b, c, d
+            rows[r, k], rows[r + 1, k] = to_centered_uniform(one), to_centered_uniform(two)
+
+
+@jit
+def fill_block_normals(block: Words, rows: Array) -> None:
+    """Fill ``rows`` (R, width), R even, with standard normals: a column for each stream."""
+    for r in range(0, len(rows), 2):
+        for k in range(rows.shape[1]):
+            one, a, b, c, d = _step(block[0, k], block[1, k], block[2, k], block[3, k])
+            two, a, b, c, d = _step(a, b, c, d)
+            block[0, k], block[1, k], block[2, k], block[3, k] = a, b, c, d
+            rows[r, k], rows[r + 1, k] = to_normals(one, two)

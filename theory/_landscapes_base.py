@@ -266,6 +266,15 @@ class LineSum(LineLandscape):
     def _smoothed(self, strength: float, noise: str) -> LineSum:
         return LineSum((w, term._smoothed(strength, noise)) for w, term in self.terms)
 
+    def _value(self, x: Array) -> Any:
+        return sum(weight * term._value(x) for weight, term in self.terms)
+
+    def _gradient(self, x: Array) -> Any:
+        return sum(weight * term._gradient(x) for weight, term in self.terms)
+
+    def _hessian(self, x: Array) -> Any:
+        return sum(weight * term._hessian(x) for weight, term in self.terms)
+
     def _terms(self) -> tuple[tuple[float, LineLandscape], ...]:
         return self.terms
 

@@ -31,6 +31,7 @@ from theory import (
     _derivations_interpolation,
     _derivations_memorization,
     _derivations_noise_scale,
+    _derivations_smoothout,
 )
 from theory._identity import Identity
 
@@ -42,6 +43,7 @@ _DERIVATIONS: dict[str, tuple[Callable[[], Identity], ...]] = {
     "memorization": _derivations_memorization.DERIVATIONS,
     "interpolation": _derivations_interpolation.DERIVATIONS,
     "capacity": _derivations_capacity.DERIVATIONS,
+    "smoothout": _derivations_smoothout.DERIVATIONS,
 }
 
 
@@ -55,7 +57,7 @@ def topics() -> tuple[str, ...]:
     Examples
     --------
     >>> topics()
-    ('evidence', 'noise_scale', 'memorization', 'interpolation', 'capacity')
+    ('evidence', 'noise_scale', 'memorization', 'interpolation', 'capacity', 'smoothout')
     """
     return tuple(_DERIVATIONS)
 

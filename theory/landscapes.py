@@ -6,7 +6,10 @@ so are value, gradient and Hessian. In **space** a point is a vector: ``x`` is (
 
 =======================  =========================================================================
 on the line              :class:`Parabola`, :class:`DoubleWell`, :class:`LineWellMixture`
-in space                 :class:`Quadratic`, :class:`WellMixture`
+in space                 :class:`Quadratic`, :class:`WellMixture`, :class:`ProductWell`,
+                         :class:`CubeCone`, :class:`FactorChain`
+by coordinates           :class:`CoordinateSum`, :class:`CoordinateProduct`
+by blocks of them        :class:`DisjointSum`, :class:`DisjointProduct`
 sums, higher copies      ``a + b``, ``2.0 * a``
 shifted, wider copies    ``a.moved(shift=1.0, stretch=2.0)``, which is :math:`C((x - 1)/2)`
 =======================  =========================================================================
@@ -37,28 +40,73 @@ from theory._landscapes_base import (
     SpaceKernels,
     SpaceLandscape,
 )
+from theory._landscapes_cones import CubeCone
 from theory._landscapes_line import DoubleWell, LineWellMixture, Parabola
+from theory._landscapes_models import FactorChain, ProductWell
 from theory._landscapes_partition import (
     StationaryPoints,
     basin_log_probabilities,
     log_partition,
     stationary_points,
 )
+from theory._landscapes_products import (
+    CoordinateProduct,
+    CoordinateSum,
+    DisjointProduct,
+    DisjointSum,
+)
+from theory._landscapes_profiles import (
+    AbsoluteValue,
+    BoxWell,
+    Cosine,
+    GaussianWell,
+    Hinge,
+    LaplaceWell,
+    LogWell,
+    LorentzWell,
+    Polynomial,
+    SechWell,
+    Sigmoid,
+    Softplus,
+    VWell,
+    rastrigin,
+)
 from theory._landscapes_space import Quadratic, WellMixture
 
 __all__ = [
+    "AbsoluteValue",
+    "BoxWell",
+    "CoordinateProduct",
+    "CoordinateSum",
+    "Cosine",
+    "CubeCone",
+    "DisjointProduct",
+    "DisjointSum",
     "DoubleWell",
+    "FactorChain",
+    "GaussianWell",
+    "Hinge",
     "Landscape",
+    "LaplaceWell",
     "LineKernels",
     "LineLandscape",
     "LineWellMixture",
+    "LogWell",
+    "LorentzWell",
     "Parabola",
+    "Polynomial",
+    "ProductWell",
     "Quadratic",
+    "SechWell",
+    "Sigmoid",
+    "Softplus",
     "SpaceKernels",
     "SpaceLandscape",
     "StationaryPoints",
+    "VWell",
     "WellMixture",
     "basin_log_probabilities",
     "log_partition",
+    "rastrigin",
     "stationary_points",
 ]

@@ -162,6 +162,32 @@ def test_lanes_give_the_bits_of_their_streams():
     np.testing.assert_array_equal(block, rows.T)
 
 
+@pytest.mark.parametrize("width", [1, 5, 32])
+def test_blocks_of_any_width_give_the_bits_of_their_streams(width):
+    block, rows = streams.lanes(9, width, width=width)[0], np.empty((6, width))
+    states = streams.states(9, width)
+    for _ in range(3):
+        streams.fill_block_normals(block, rows)
+        expected = [np.ravel([streams.normals(state) for _ in range(3)]) for state in states]
+        np.testing.assert_array_equal(rows.T, expected)
+        streams.fill_block_uniforms(block, rows)
+        expected = [
+            [streams.to_centered_uniform(np.uint64(streams.next_word(state))) for _ in range(6)]
+            for state in states
+        ]
+        np.testing.assert_array_equal(rows.T, expected)
+    np.testing.assert_array_equal(block, states.T)
+
+
+def test_blocks_of_a_width_hold_the_streams_of_states():
+    blocks = streams.lanes(9, 11, first=2, width=4)
+    assert blocks.shape == (3, 4, 4)
+    rows = blocks.transpose(0, 2, 1).reshape(-1, 4)
+    np.testing.assert_array_equal(rows, streams.states(9, 12, first=2))
+    with pytest.raises(ValueError, match="width must be an integer of at least 1"):
+        streams.lanes(9, 11, width=0)
+
+
 @pytest.mark.parametrize("make", [streams.states, streams.lanes])
 def test_bad_arguments_are_named(make):
     for n in (0, -1, 2.5, True):
@@ -186,6 +212,15 @@ def test_uniform_numbers_are_exact(word):
     number = streams.uniform(state_giving(word))
     assert 0.0 <= number < 1.0
     assert number == (word >> 11) / 2**53 == streams.to_uniform(np.uint64(word))
+
+
+@given(WORDS | st.sampled_from(EXTREMES))
+def test_centered_uniform_numbers_are_exact(word):
+    number = streams.to_centered_uniform(np.uint64(word))
+    signed = (word >> 11) - (2**53 if word >> 63 else 0)
+    assert number == (2 * signed + 1) / 2**53
+    assert abs(number) < 1.0
+    assert number == -streams.to_centered_uniform(np.uint64(word ^ MASK))  # so the mean is 0
 
 
 def units_off(value, exact):
@@ -289,8 +324,15 @@ def normal_draws(n=1000, each=200, seed=0):
     return out
 
 
+def centered_draws(each=400, width=500, seed=6):
+    rows = np.empty((each, width))
+    streams.fill_block_uniforms(streams.lanes(seed, width, width=width)[0], rows)
+    return rows
+
+
 def test_uniform_exponential_pareto_and_normal_distributions():
     assert_distribution(draws(streams.uniform).ravel(), uniform.cdf, ALPHA)
+    assert_distribution(centered_draws().ravel(), uniform(-1.0, 2.0).cdf, ALPHA)
     assert_distribution(draws(streams.exponential, seed=1).ravel(), expon.cdf, ALPHA)
     assert_distribution(draws(streams.pareto, 1.5, seed=2).ravel(), pareto_law(1.5).cdf, ALPHA)
     assert_distribution(normal_draws(seed=3).ravel(), norm.cdf, ALPHA)
@@ -299,6 +341,8 @@ def test_uniform_exponential_pareto_and_normal_distributions():
 def test_wrong_distributions_fail():
     for samples, law in (
         (draws(streams.uniform), uniform(0.01, 1.0)),
+        (centered_draws(), uniform(-1.02, 2.0)),
+        (centered_draws(), uniform(-1.02, 2.04)),
         (draws(streams.exponential, seed=1), expon(scale=1.04)),
         (draws(streams.pareto, 1.5, seed=2), pareto_law(1.6)),
         (normal_draws(seed=3), norm(scale=1.05)),

@@ -18,8 +18,11 @@ each_identity = pytest.mark.parametrize("name", IDENTITIES)
 
 
 def concrete(expression: sp.Expr) -> sp.Expr:
-    """Put a definite function in place of the arbitrary data term H(w_1, w_2)."""
-    return expression.replace(sp.Function("H"), lambda u, v: sp.exp(u * v / 2) + u**3 - u * v**2)
+    """Put definite functions in place of the arbitrary H(w_1, w_2) and C(w)."""
+    data_term = expression.replace(
+        sp.Function("H"), lambda u, v: sp.exp(u * v / 2) + u**3 - u * v**2
+    )
+    return data_term.replace(sp.Function("C"), lambda u: sp.exp(u / 2) + u**3)
 
 
 def random_point(symbols: set[sp.Symbol], seed: str) -> dict[sp.Symbol, sp.Expr]:
@@ -51,6 +54,9 @@ def number(expression: sp.Expr, point: dict[sp.Symbol, sp.Expr]) -> mp.mpf:
                     for e in expression.limits[0][1:]
                 ]
                 return mp.quad(integrand, ends)
+            if all(end.is_finite for limit in expression.limits for end in limit[1:]):
+                box = [[number(e, point) for e in limit[1:]] for limit in expression.limits]
+                return mp.quad(integrand, *box, method="gauss-legendre")  # of polynomials: exact
             assert all(limit[1:] == (-sp.oo, sp.oo) for limit in expression.limits)
             line = (-math.inf, math.inf)
             return nquad(integrand, [line] * len(variables), opts={"epsabs": 1e-11})[0]
@@ -135,6 +141,7 @@ def wrong_identities():
     yield from wrong_memorization_identities(wrong)
     yield from wrong_interpolation_identities(wrong)
     yield from wrong_capacity_identities(wrong)
+    yield from wrong_smoothout_identities(wrong)
 
 
 def wrong_noise_identities(wrong):
@@ -218,7 +225,79 @@ def wrong_capacity_identities(wrong):
     yield wrong("sgd-stability-nonconvex", lambda right: right - start)
 
 
-NEW_TOPICS = ("memorization", "interpolation", "capacity")
+def wrong_smoothout_identities(wrong):
+    a, b, h, L, m = sp.symbols("a b h L m", positive=True)
+    k, r, s, x = sp.symbols("k r s x", positive=True)
+    delta, moved = sp.symbols("delta epsilon", positive=True)
+    w, w1 = sp.symbols("w w_1", real=True)
+    count = sp.Symbol("m", integer=True, positive=True)
+    depth = sp.Symbol("L", integer=True, positive=True)
+    c20, third = sp.symbols("c_20 C_3", real=True)
+
+    def entry(name, index, change):
+        """Change one entry of a vector or matrix."""
+
+        def changed(right):
+            entries = right.tolist()
+            flat = [each for row in entries for each in row]
+            flat[index] = change(flat[index])
+            return sp.ImmutableMatrix(*right.shape, flat)
+
+        return wrong(name, changed)
+
+    # The mean: one face, all of the width, the wrong moment.
+    yield wrong("gradient-from-two-faces", lambda right: 2 * right)
+    yield wrong("gradient-from-opposite-faces", lambda right: right.subs(c20, 2 * c20))
+    yield entry("symmetric-minimum-is-stationary", 1, lambda _: c20)
+    yield entry("symmetric-maximum-is-stationary", 1, lambda right: -right)
+    yield entry("curvature-of-a-smoothed-minimum", 0, lambda right: right.subs(s, s / 2))
+    yield entry("shift-of-an-asymmetric-minimum", 1, lambda right: right.subs(third, -third))
+    yield wrong("expansion-on-the-line", lambda right: right + a**4 / 120)
+    yield wrong("trace-of-the-hessian", lambda right: right + a**2 / 6)
+    yield entry("smoothed-powers-and-double-well", 3, lambda right: right.subs(b, 2 * b))
+    yield entry("smoothed-kinks", 0, lambda right: 2 * right)
+    yield entry("smoothed-waves", 0, lambda right: right.subs(k, 2 * k))
+    yield entry("ripples-upside-down", 0, lambda right: -right)
+    yield entry("smoothed-wells", 0, lambda right: right / sp.sqrt(2))
+    yield entry("smoothed-exponential-well", 1, lambda right: right.subs(s, 2 * s))
+    yield entry("smoothed-log-sech-sigmoid", 1, lambda right: 2 - right)
+    # The theorems as printed: a shell above the box, levels that stay, sharpness of quadratics.
+    yield entry("running-maximum-bounds-no-shell", 1, lambda _: r**2)
+    yield wrong("shell-minimum-over-box-maximum", lambda _: sp.Integer(1))
+    yield wrong("shell-of-the-moved-box", lambda _: 1 - b / (b + delta + moved))
+    yield entry("volume-in-a-moved-box", 1, lambda _: sp.Integer(0))
+    yield wrong("dimension-of-the-lift", lambda right: right + x)
+    yield entry("limit-of-many-dimensions", 1, lambda right: right / 2)
+    yield entry("radial-means", 1, lambda right: right + h * m)
+    yield entry("tightness-of-the-lift", 1, lambda _: count / (count + 1))
+    yield entry("smoothed-quadratic", 0, lambda right: 3 * right)
+    yield wrong("lift-of-a-quadratic-is-no-sign-of-sharpness", lambda right: right / count)
+    yield entry("mass-in-few-directions", 1, lambda right: 1 - right)
+    yield wrong("normal-mass-in-a-box", lambda right: right.subs(b, b / sp.sqrt(2)))
+    yield entry("size-of-the-noise", 1, lambda right: right / 4)
+    yield wrong("area-of-a-dent", lambda right: right * b)
+    yield wrong("slope-of-a-dent", lambda right: right / 2)
+    yield wrong("dimension-of-elimination", lambda right: right / 2)
+    yield wrong("ranking-of-two-quadratics", lambda _: x)
+    yield entry("ranking-of-two-product-wells", 0, lambda right: right / 2)
+    yield wrong("smoothed-two-factors", lambda right: right - (a**2 / 3) ** 2)
+    yield entry("balanced-minimum", 3, lambda right: -right)
+    yield entry("balanced-minimum-of-a-chain", 0, lambda right: right.subs(depth, depth + 1))
+    yield wrong("decay-of-the-imbalance", lambda right: right / 2)
+    # The algorithms: no noise left, a half, the other law, the adaptive update as a gradient.
+    yield wrong("variance-with-denoising", lambda right: right / 2)
+    yield entry("variance-without-denoising", 1, lambda right: right / 3)
+    yield entry("heavy-ball-with-denoising", 0, lambda right: right * (1 - m))
+    yield entry("heavy-ball-without-denoising", 0, lambda right: right.subs(m, m / 2))
+    yield entry("adaptive-expected-gradient", 0, lambda right: right.subs(a, sp.sqrt(3) * a))
+    yield entry("adaptive-noise-of-signs", 2, lambda _: w1)
+    yield entry("adaptive-update-is-no-gradient-of-the-mean", 1, lambda _: 2 * a**2)
+    yield entry("covariance-of-filter-noise", 1, lambda _: a**2)
+    yield wrong("sgd-is-smoothout-without-denoising", lambda right: right + w)
+    yield wrong("one-point-neighborhood", lambda right: right.subs(L, 2 * L))
+
+
+NEW_TOPICS = ("memorization", "interpolation", "capacity", "smoothout")
 
 
 @pytest.mark.parametrize("topic", NEW_TOPICS)
