@@ -12,6 +12,7 @@ from sims._smoothout_estimates import smoothed_gradient
 from sims._smoothout_landscapes import named
 from sims._smoothout_network import ReLUNetwork
 from theory import smoothout
+from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import BoxWell, FactorChain
 
 Array = NDArray[np.float64]
@@ -46,17 +47,16 @@ def unbiasedness(*, strength: float = 0.5, draws: int = 1_000_000, seed: int = 0
     ----------
     Wen et al. (2018), abstract: stochastic SmoothOut is unbiased.
     """
-    options = {"strength": strength, "draws": draws}
     rng = np.random.default_rng([seed, 2])
     chain, point = FactorChain(depth=3), np.array([0.9, 1.2, 0.8])
-    drawn = smoothed_gradient(chain, point, **options, rng=rng)
+    drawn = smoothed_gradient(chain, point, strength=strength, draws=draws, rng=rng)
     smooth_z = (drawn.mean - chain.smoothed(strength).gradient(point)) / drawn.standard_error
     network = ReLUNetwork.drawn(inputs=2, hidden=2, examples=8, rng=rng)
     path = _mean_and_error(network.gradient, network.weights, strength, draws, rng)
     face = _mean_and_error(network.face_differences, network.weights, strength, draws, rng)
     relu_z = (path[0] - face[0]) / np.hypot(path[1], face[1])
     well = BoxWell(width=strength)
-    box = smoothed_gradient(well, 1.5 * strength, **options, rng=rng)
+    box = smoothed_gradient(well, 1.5 * strength, strength=strength, draws=draws, rng=rng)
     return xr.Dataset(
         {
             "smooth_z": ("factor", smooth_z, named("deviation, in standard errors")),
@@ -134,7 +134,9 @@ def rescaling(
     ----------
     Wen et al. (2018), version 3: AdaSmoothOut; Dinh et al. (2017), Theorem 4.
     """
-    if 1.0 not in scales:
+    positive_integer("draws", draws, minimum=2)
+    positive_number("strength", strength)
+    if 1.0 not in positive_array("scales", scales, ndim=1):
         raise ValueError(f"scales must hold 1, got {list(scales)}")
     network = ReLUNetwork.drawn(
         inputs=inputs, hidden=hidden, examples=examples, rng=np.random.default_rng([seed, 1])
@@ -208,6 +210,7 @@ def filter_rule(
     ----------
     Wen et al. (2018), AdaSmoothOut in the official code.
     """
+    positive_integer("draws", draws)
     rng = np.random.default_rng([seed, 1])
     weights = rng.normal(size=(filters, fan_in)) * np.exp(rng.normal(size=(filters, 1)))
     norms = np.linalg.norm(weights, axis=1)

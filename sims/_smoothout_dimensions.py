@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,7 @@ from scipy.optimize import brentq
 from sims._smoothout_estimates import smoothed_value, volume_fraction
 from sims._smoothout_landscapes import NOISES, matched, named
 from theory import smoothout
+from theory._validation import positive_array
 from theory.landscapes import CoordinateSum, CubeCone, Parabola, ProductWell
 
 Array = NDArray[np.float64]
@@ -69,6 +71,11 @@ def overtaking(
     strengths = np.array(
         [smoothout.overtaking_strength(**wells, dimension=dimensions, noise=n) for n in NOISES]
     )
+    if not np.all(np.isfinite(strengths)):
+        raise ValueError(
+            f"flat_depth is {flat_depth:g}: in {min(dimensions)} dimensions the flat well never "
+            "becomes the deeper one"
+        )
     factors = (0.8, 1.25)
     second = np.full(len(dimensions), np.nan)
     z = np.full((len(dimensions), len(factors)), np.nan)
@@ -106,9 +113,12 @@ def _second_strength(
     sharp, flat = _wells(m, depths, widths)
     center = np.zeros(m)
 
+    def log_depth(well: ProductWell, a: float) -> float:
+        smooth: Any = well.smoothed(a)
+        return float(smooth.log_depth(center))
+
     def lead(a: float) -> float:
-        depth_of = [float(well.smoothed(a).log_depth(center)) for well in (sharp, flat)]
-        return depth_of[0] - depth_of[1]
+        return log_depth(sharp, a) - log_depth(flat, a)
 
     return smoothout.smoothing_strength(lead, lower=0.5 * near, upper=2.0 * near)
 
@@ -180,6 +190,11 @@ def lift(
     ----------
     Wen et al. (2018), Theorem 2, corrected: Theorems A and G (derived).
     """
+    positive_array("curvatures", curvatures, ndim=1)
+    threshold = [
+        [_cone_bound(outer, 1, share).threshold_dimension for share in inner_shares]
+        for outer in outer_radii
+    ]
     shape = (len(outer_radii), len(dimensions))
     exact, bound, measured, error = (np.full(shape, np.nan) for _ in range(4))
     for i, outer in enumerate(outer_radii):
@@ -197,12 +212,8 @@ def lift(
                 drawn = smoothed_value(cone, np.zeros(m), strength=1.0, draws=draws, rng=rng)
                 measured[i, j], error[i, j] = drawn.mean, drawn.standard_error
     switch = [[_switch(outer, share) for share in inner_shares] for outer in outer_radii]
-    threshold = [
-        [_cone_bound(outer, 1, share).threshold_dimension for share in inner_shares]
-        for outer in outer_radii
-    ]
     best = [_cone_bound((m + 1.0) ** (-1.0 / m), m, height=None).value for m in dimensions]
-    cone = [smoothout.radial_minimum(_identity, strength=1.0, dimension=m) for m in dimensions]
+    cones = [smoothout.radial_minimum(_identity, strength=1.0, dimension=m) for m in dimensions]
     limits = [[_quadratic_limit(m, curvature) for curvature in curvatures] for m in (1, 10, 100)]
     along = ("outer", "m")
     return xr.Dataset(
@@ -213,7 +224,7 @@ def lift(
             "standard_error": (along, error, named("standard error of the measurement")),
             "switch": (("outer", "share"), switch, named("first m with a lifted minimum")),
             "threshold": (("outer", "share"), threshold, named("m*")),
-            "cone": ("m", cone, named("lowest smoothed cone")),
+            "cone": ("m", cones, named("lowest smoothed cone")),
             "cone_bound": ("m", best, named("best lower bound on the smoothed cone")),
             "valley": (
                 (),
@@ -323,18 +334,7 @@ def noise_laws(
                         np.zeros(m), radius=x, strength=strength, noise=noise, draws=draws, rng=rng
                     )
                     measured[i, j, k], error[i, j, k] = drawn.mean, drawn.standard_error
-    crossover = [
-        brentq(
-            lambda x, m=m: (  # type: ignore[misc]
-                log_mass["uniform"](x, 1.0, dimension=m)
-                - log_mass["normal"](x, matched(1.0, "normal"), dimension=m)
-            ),
-            0.5,
-            0.99,
-            xtol=1e-12,
-        )
-        for m in dimensions
-    ]
+    crossover = [_crossover(m) for m in dimensions]
     along = ("noise", "m", "half_width")
     return xr.Dataset(
         {
@@ -345,3 +345,14 @@ def noise_laws(
         },
         {"noise": list(NOISES), "m": list(dimensions), "half_width": list(half_widths)},
     )
+
+
+def _crossover(m: int) -> float:
+    """Return the half-width at which both laws leave the same of a well."""
+
+    def lead(x: float) -> float:
+        uniform = smoothout.log_volume_ratio(x, 1.0, dimension=m)
+        normal = smoothout.log_normal_mass(x, matched(1.0, "normal"), dimension=m)
+        return float(uniform - normal)
+
+    return float(brentq(lead, 0.5, 0.99, xtol=1e-12))

@@ -52,17 +52,6 @@ def fill_rows(block: Any, rows: Array, normal: bool) -> None:
         streams.fill_block_uniforms(block, rows)
 
 
-@inlined
-def move(rule: Rule, velocity: Array, noisy: Array, x: Array) -> None:
-    """Move the weights: from where they were, or from the noisy ones."""
-    if rule.denoise:
-        for j in range(len(x)):
-            x[j] -= rule.learning_rate * velocity[j]
-    else:
-        for j in range(len(x)):
-            x[j] = noisy[j] - rule.learning_rate * velocity[j]
-
-
 # --- on the line ---------------------------------------------------------------------------------
 
 
@@ -82,26 +71,28 @@ def step_lanes(
     weight_rows: Array,
     gradient_rows: Array,
     x: Array,
-    noisy: Array,
     velocity: Array,
     rule: Rule,
     strengths: Array,
     gradient: Any,
     parameters: Any,
 ) -> None:
-    strength, share = strength_at(t, strengths), 1.0 / rule.copies
-    for k in range(LANES):
-        velocity[k] *= rule.momentum
+    strength, share, decay = strength_at(t, strengths), 1.0 / rule.copies, rule.momentum
     for copy in range(rule.copies):
         noise = lane_noise(t * rule.copies + copy, weight_block, weight_rows, rule.normal)
         for k in range(LANES):
-            noisy[k] = x[k] + strength * noise[k]
-            velocity[k] += share * gradient(noisy[k], parameters)
+            slope = gradient(x[k] + strength * noise[k], parameters)
+            velocity[k] = decay * velocity[k] + share * slope
+        decay = 1.0
+    if not rule.denoise:
+        for k in range(LANES):
+            x[k] += strength * noise[k]
     if rule.gradient_noise > 0.0:
         noise = lane_noise(t, gradient_block, gradient_rows, True)
         for k in range(LANES):
             velocity[k] += rule.gradient_noise * noise[k]
-    move(rule, velocity, noisy, x)
+    for k in range(LANES):
+        x[k] -= rule.learning_rate * velocity[k]
 
 
 @jit
@@ -117,7 +108,6 @@ def descend_line(
     every: int,
 ) -> None:
     weight_rows, gradient_rows = np.empty((2, LANES)), np.empty((2, LANES))
-    noisy = np.empty(LANES)
     for b in range(len(starts)):
         x, velocity = starts[b], np.zeros(LANES)
         for r in range(records.shape[1]):
@@ -129,7 +119,6 @@ def descend_line(
                     weight_rows,
                     gradient_rows,
                     x,
-                    noisy,
                     velocity,
                     rule,
                     strengths,
@@ -327,7 +316,10 @@ def follow_in_space(
                     True,
                     velocity,
                 )
-            move(rule, velocity, noisy, x)
+            if not rule.denoise:
+                x[:] = noisy
+            for j in range(d):
+                x[j] -= rule.learning_rate * velocity[j]
 
 
 # --- averages over the noise ---------------------------------------------------------------------

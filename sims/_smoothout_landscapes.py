@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from sims._smoothout_descent import descend
 from theory import smoothout
-from theory._validation import positive_integer
+from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import (
     BoxWell,
     CoordinateProduct,
@@ -93,7 +93,7 @@ def smoothed_landscapes(
     x = np.linspace(lower, upper, positive_integer("points", points))
     values, minima = [], []
     for noise in NOISES:
-        for a in strengths:
+        for a in positive_array("strengths", strengths, ndim=1):
             smooth = plain.smoothed(matched(a, noise), noise=noise)
             values.append(smooth.value(x))
             minima.append(stationary_points(smooth, lower=lower, upper=upper).minima)
@@ -130,7 +130,7 @@ def merging(
     Parameters
     ----------
     amplitude : float
-        Of the ripples of x² + A (1 - cos 2πx).
+        A, of the ripples of x² + A (1 - cos 2πx); above 0.31, so that minima are left at a = 0.2.
     half_widths : sequence of float
         b, of double wells (x² - b²)².
     seed : int
@@ -153,7 +153,11 @@ def merging(
     """
     # A ripple of amplitude A s leaves no minimum but 0 if 2 π² A s max(-sin y / y) < 1.
     lobe = -np.sin(_LOBE) / _LOBE
-    left = 1.0 / (2.0 * np.pi**2 * amplitude * lobe)
+    left = 1.0 / (2.0 * np.pi**2 * positive_number("amplitude", amplitude) * lobe)
+    if left >= np.sinc(0.4):
+        raise ValueError(
+            f"amplitude must exceed {amplitude * left / np.sinc(0.4):.2g}, got {amplitude:g}"
+        )
     solved = [
         brentq(lambda a: np.sinc(2.0 * a) - left, 0.1, 0.5, xtol=1e-14),
         np.sqrt(-6.0 * np.log(left)) / (2.0 * np.pi),
@@ -183,7 +187,7 @@ def merging(
             / (b * matched(1.0, noise))
             for noise in NOISES
         ]
-        for b in half_widths
+        for b in positive_array("half_widths", half_widths, ndim=1)
     ]
     return xr.Dataset(
         {
@@ -226,7 +230,7 @@ def elimination(
     dimensions : sequence of int
         m.
     half_widths : sequence of float
-        ε', below the strength.
+        ε', at most the strength.
     slope : float
         g.
     strength : float
@@ -256,6 +260,7 @@ def elimination(
     ----------
     Wen et al. (2018), abstract: sharp minima are eliminated (derived: Theorem D).
     """
+    steps = round(positive_number("time", time) / positive_number("learning_rate", learning_rate))
     shape = (len(dimensions), len(half_widths))
     steepest = np.empty((2, *shape))
     bound, eliminated, escaped = (np.empty(shape) for _ in range(3))
@@ -274,7 +279,7 @@ def elimination(
                 np.zeros((trajectories, m)),
                 strength=strength,
                 learning_rate=learning_rate,
-                steps=round(time / learning_rate),
+                steps=steps,
                 rng=np.random.default_rng([seed, i, j]),
             ).points[-1]
             escaped[i, j] = np.mean(ends[:, 0] < -3.0 * strength)
@@ -304,11 +309,11 @@ def _steepest(factor: LineLandscape, m: int, a: float) -> float:
 
 def _tilted_wells(m: int, width: float, slope: float) -> SpaceLandscape:
     """Return slope · w_1 less a product of V wells of depth 1."""
-    tilt = CoordinateSum(line=Polynomial(coefficients=[0.0, slope]), centers=[0.0])
+    tilt = CoordinateSum(line=Polynomial(coefficients=(0.0, slope)), centers=np.zeros(1))
     wells = -1.0 * CoordinateProduct(line=-1.0 * VWell(width=width), centers=np.zeros(m))
     if m == 1:
         return tilt + wells
-    level = CoordinateSum(line=Polynomial(coefficients=[0.0]), centers=np.zeros(m - 1))
+    level = CoordinateSum(line=Polynomial(coefficients=(0.0,)), centers=np.zeros(m - 1))
     return DisjointSum(blocks=[tilt, level]) + wells
 
 
@@ -348,6 +353,8 @@ def symmetric_points(
     ----------
     Wen et al. (2018), Theorem 1.
     """
+    positive_integer("draws", draws, minimum=2)
+    positive_number("width", width)
     rng = np.random.default_rng([seed, 1])
     gradients, means, errors = [], [], []
     for loss, slope in _SYMMETRIC.values():
@@ -356,7 +363,7 @@ def symmetric_points(
                 functools.partial(loss, s=width), [0.0, 0.0], strength=strength, nodes=100
             )
         )
-        theta = rng.uniform(-strength, strength, (positive_integer("draws", draws), 2))
+        theta = rng.uniform(-strength, strength, (draws, 2))
         drawn = slope(theta, s=width)
         means.append(drawn.mean(axis=0))
         errors.append(drawn.std(axis=0, ddof=1) / np.sqrt(draws))
@@ -382,7 +389,7 @@ def symmetric_points(
 
 def _flat_loss(w: Array, s: float) -> Array:
     x, y = w.T
-    return (x + y) ** 4 + x**2 + 0.5 * np.sin(3.0 * x * y)
+    return np.asarray((x + y) ** 4 + x**2 + 0.5 * np.sin(3.0 * x * y))
 
 
 def _flat_slope(w: Array, s: float) -> Array:
@@ -393,13 +400,13 @@ def _flat_slope(w: Array, s: float) -> Array:
 
 def _well_loss(w: Array, s: float) -> Array:
     x, y = w.T
-    return -np.exp(-(x**2 + x * y + y**2) / (2.0 * s**2))
+    return np.asarray(-np.exp(-(x**2 + x * y + y**2) / (2.0 * s**2)))
 
 
 def _well_slope(w: Array, s: float) -> Array:
     x, y = w.T
-    value = _well_loss(w, s)
-    return -value[:, None] * np.stack([2.0 * x + y, x + 2.0 * y], axis=1) / (2.0 * s**2)
+    toward = np.stack([2.0 * x + y, x + 2.0 * y], axis=1) / (2.0 * s**2)
+    return np.asarray(-_well_loss(w, s)[:, None] * toward)
 
 
 def _tilted_loss(w: Array, s: float) -> Array:

@@ -11,7 +11,7 @@ import xarray as xr
 from sims._smoothout_descent import descend
 from sims._smoothout_landscapes import named
 from theory import smoothout
-from theory._validation import positive_integer
+from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import Cosine, FactorChain, Parabola, rastrigin, stationary_points
 
 
@@ -70,6 +70,7 @@ def denoising(
                     "copies": copies if several else 1,
                     "denoise": denoise,
                 }
+                predicted[i, j, k] = smoothout.smoothout_variance(curvature, **rule)
                 ends = descend(
                     bowl,
                     np.zeros(trajectories),
@@ -78,7 +79,6 @@ def denoising(
                     rng=np.random.default_rng([seed, i, j, k]),
                 ).points[-1]
                 variance[i, j, k] = np.mean(ends**2)
-                predicted[i, j, k] = smoothout.smoothout_variance(curvature, **rule)
     along = ("form", "momentum", "learning_rate")
     return xr.Dataset(
         {
@@ -150,7 +150,7 @@ def survival(
     rugged = rastrigin(amplitude)
     start = np.linspace(-reach, reach, positive_integer("trajectories", trajectories))
     ends, minima = [], []
-    for i, a in enumerate(strengths):
+    for i, a in enumerate(positive_array("strengths", strengths, ndim=1)):
         smooth = rugged.smoothed(a)
         minima.append(stationary_points(smooth, lower=-reach, upper=reach).minima)
         ends.append(
@@ -236,7 +236,7 @@ def balance(
     ----------
     Wen et al. (2018), Eq. 2, and AdaSmoothOut (derived).
     """
-    steps = round(time / learning_rate)
+    steps = round(positive_number("time", time) / positive_number("learning_rate", learning_rate))
     every = max(1, steps // positive_integer("records", records))
     w = np.tile(np.asarray(start, dtype=float), (trajectories, 1))
     plain = descend(
@@ -330,7 +330,7 @@ def one_point_convergence(
     ----------
     Kleinberg, Li & Yuan (2018), main theorem (from memory).
     """
-    k = 2.0 * np.pi / wavelength
+    k = 2.0 * np.pi / positive_number("wavelength", wavelength)
     loss = Parabola(curvature=1.0) + (-ripple / k**2) * Cosine(wavelength=wavelength)
     convexity, radius, predicted = [], [], []
     for i, rate in enumerate(learning_rates):

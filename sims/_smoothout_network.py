@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from theory._validation import positive_integer
 from theory.smoothout import filter_noise
 
 Array = NDArray[np.float64]
@@ -35,6 +36,8 @@ class ReLUNetwork:
         cls, *, inputs: int, hidden: int, examples: int, rng: np.random.Generator
     ) -> ReLUNetwork:
         """Return a network of standard normal weights, points and targets."""
+        for name, size in (("inputs", inputs), ("hidden", hidden), ("examples", examples)):
+            positive_integer(name, size)
         return cls(
             rng.normal(size=hidden * (inputs + 1)),
             rng.normal(size=(examples, inputs)),

@@ -53,6 +53,12 @@ def frozen(array: ArrayLike) -> Array:
     return copy
 
 
+def with_points(grid: Array, points: Array) -> Array:
+    """Return a sorted grid with those points added that lie inside; each once."""
+    inside = points[(points > grid[0]) & (points < grid[-1])]
+    return np.unique(np.concatenate([grid, inside.ravel()]))
+
+
 def check_noise(strength: float, noise: str) -> float:
     """Return a strength as a float; or raise ValueError, also if the law is unknown."""
     if noise not in NOISES:

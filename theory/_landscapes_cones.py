@@ -171,8 +171,9 @@ class SmoothedCubeCone(SpaceLandscape):
     one integral whatever d is; gradient and Hessian are those of the product under it (derived).
     It is taken by Gauss-Legendre panels between the kinks of all :math:`F_i`. The relative error of
     a value is about 1e-14 in a few dimensions and 1e-10 at most in ten thousand; errors of gradient
-    and Hessian are as small beside their largest entries. Under uniform noise a gradient costs d
-    times the number of kinks: at d = 10⁴, where all coordinates differ by little, that is seconds.
+    and Hessian are as small beside their largest entries, but grow with the distance from the
+    center over the strength: from 1e14 on, ValueError is raised. Under uniform noise a gradient
+    costs d times the number of kinks: seconds at d = 10⁴, if all coordinates differ by little.
 
     Parameters
     ----------
@@ -220,6 +221,12 @@ class SmoothedCubeCone(SpaceLandscape):
     def _at_points(self, function: Any, x: Array, shape: tuple[int, ...]) -> Array:
         """Apply a function of one point u, in widths from the center, to all points."""
         points = ((x - self.cone.center) / self.cone.width).reshape(-1, self.dimension)
+        distance = self.cone.width * float(np.max(np.abs(points)))
+        if self.strength < 1e-14 * distance:
+            raise ValueError(
+                f"x is at distance {distance:g} from the center: noise of strength "
+                f"{self.strength:g} is lost there in rounding"
+            )
         results = [function(point) for point in points]
         return np.array(results).reshape((*x.shape[:-1], *shape))
 

@@ -19,6 +19,7 @@ from theory._landscapes_base import (
     frozen,
     noise_fourth_moment,
     noise_variance,
+    with_points,
 )
 from theory._validation import Array, finite_array, number, positive_array, positive_number
 
@@ -187,7 +188,7 @@ class DoubleWell(LineLandscape):
     def scan(self, lower: float, upper: float) -> Array:
         """Return an even grid, and the points of inflection, which part minima and saddle."""
         u = np.array([-2.0, -(3.0**-0.5), 3.0**-0.5, 2.0])
-        return _with_points(super().scan(lower, upper), self.center + self.half_width * u)
+        return with_points(super().scan(lower, upper), self.center + self.half_width * u)
 
     def kernels(self, compiler: Compiler = as_is) -> LineKernels:
         """Return the kernels, passed through ``compiler``."""
@@ -305,7 +306,7 @@ class LineWellMixture(LineLandscape):
     def scan(self, lower: float, upper: float) -> Array:
         """Return an even grid and, around every center, one as fine as its well."""
         local = self.centers[:, None] + self.curvatures[:, None] ** -0.5 * np.linspace(-8, 8, 257)
-        return _with_points(super().scan(lower, upper), local)
+        return with_points(super().scan(lower, upper), local)
 
     def kernels(self, compiler: Compiler = as_is) -> LineKernels:
         """Return the kernels, passed through ``compiler``."""
@@ -363,12 +364,6 @@ def _mixture_kernels(compiler: Compiler) -> LineKernels:
     return LineKernels(compiler(value), compiler(gradient), compiler(hessian))
 
 
-def _with_points(grid: Array, points: Array) -> Array:
-    """Return a sorted grid with those points added that lie inside."""
-    inside = points[(points > grid[0]) & (points < grid[-1])]
-    return np.unique(np.concatenate([grid, inside]))
-
-
 def sign_changes(landscape: LineLandscape, scan: Array) -> tuple[Array, Array]:
     """Return the minima and the maxima that sorted points bracket, in increasing order."""
     slopes = landscape.gradient(scan)
@@ -385,5 +380,8 @@ def _root(landscape: LineLandscape, lower: float, upper: float) -> float:
     def slope(x: float) -> float:
         return float(landscape.gradient(x))
 
+    ends = slope(lower), slope(upper)
+    if ends[0] * ends[1] > 0.0:  # one is rounding, which may differ from that in a batch
+        return float(lower if abs(ends[0]) < abs(ends[1]) else upper)
     tolerance = max(1e-15 * (upper - lower), float(np.finfo(np.float64).tiny))
     return float(brentq(slope, lower, upper, xtol=tolerance, maxiter=1000))

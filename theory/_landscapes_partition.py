@@ -26,7 +26,7 @@ def stationary_points(landscape: LineLandscape, *, lower: float, upper: float) -
     The sign of the gradient is read on 20 001 even points, at the inflections of a double well and,
     around every center of a well mixture, on points as fine as the well; each change is then
     solved. So a single double well is never missed; of a sum, wells narrower than the even points
-    are apart may be, where no such point separates them.
+    are apart may be, where no such point separates them. Of a flat bottom one point is given.
 
     Parameters
     ----------

@@ -23,10 +23,10 @@ from theory._landscapes_base import (
     LineSum,
     Parameters,
     as_is,
+    with_points,
 )
 from theory._landscapes_line import Parabola, sign_changes
 from theory._landscapes_smoothing import Means
-from theory._landscapes_smoothing import log_gaussian_mean as log_gaussian_mean
 from theory._validation import Array, finite_array, number, positive_number
 
 # --------------------------------------------------------------------- closed under smoothing
@@ -199,7 +199,7 @@ class Cosine(LineLandscape):
             )
         first, last = (8.0 * (end - self.center) / self.wavelength for end in (lower, upper))
         eighths = self.center + self.wavelength * np.arange(np.ceil(first), last) / 8.0
-        return _with_points(super().scan(lower, upper), eighths)
+        return with_points(super().scan(lower, upper), eighths)
 
     def kernels(self, compiler: Compiler = as_is) -> LineKernels:
         """Return the kernels, passed through ``compiler``."""
@@ -309,7 +309,7 @@ class Profile(LineLandscape):
     def scan(self, lower: float, upper: float) -> Array:
         """Return an even grid and, around the center, one as fine as the profile."""
         local = self.center + self.width * np.linspace(-8.0, 8.0, 257)
-        return _with_points(super().scan(lower, upper), local)
+        return with_points(super().scan(lower, upper), local)
 
     def kernels(self, compiler: Compiler = as_is) -> LineKernels:
         """Return the kernels, passed through ``compiler``."""
@@ -338,11 +338,6 @@ def _profile_kernels(unit: tuple[Kernel, Kernel, Kernel], compiler: Compiler) ->
         return curvature((x - p[0]) * p[1]) * p[1] * p[1]
 
     return LineKernels(compiler(value), compiler(gradient), compiler(hessian))
-
-
-def _with_points(grid: Array, points: Array) -> Array:
-    """Return a sorted grid with those points added that lie inside."""
-    return np.unique(np.concatenate([grid, points[(points > grid[0]) & (points < grid[-1])]]))
 
 
 class SmoothedProfile(LineLandscape):
@@ -382,7 +377,7 @@ class SmoothedProfile(LineLandscape):
         local = np.linspace(-8.0, 8.0, 257)
         ends = center + np.add.outer([-self.strength, self.strength], width * local).ravel()
         around = np.concatenate([ends, center + self.strength * local])
-        return _with_points(self.profile.scan(lower, upper), around)
+        return with_points(self.profile.scan(lower, upper), around)
 
     def kernels(self, compiler: Compiler = as_is) -> LineKernels:
         """Return the kernels of one number x; TypeError for normal noise, which has none."""

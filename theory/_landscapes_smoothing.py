@@ -460,8 +460,8 @@ def _tent(t: Array) -> Array:
     return np.maximum(1.0 - np.abs(t), 0.0)
 
 
-def _narrow_tent_value(u: Array, sigma: float) -> Array:
-    def tail(x: Array) -> Array:
+def _narrow_tent_value(u: Array, sigma: float) -> Any:
+    def tail(x: Array) -> Any:
         return sigma * _expected_excess(np.abs(x) / sigma)
 
     v = np.abs(u)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import erf
 
 from theory._landscapes_base import LineLandscape, check_noise, noise_variance
 from theory._landscapes_partition import stationary_points
+from theory._landscapes_smoothing import log_gaussian_mean
 from theory._validation import (
     Array,
     number,
@@ -268,11 +268,7 @@ def merging_strength(
 
 def _log_uniform_mean(alpha: float) -> float:
     """Return the log mean of exp(-u²/2), u uniform on [-alpha, alpha]."""
-    z = alpha / np.sqrt(2.0)
-    if z < 0.1:  # the quotient would round off what counts, a difference to 1
-        series = np.polynomial.Polynomial([0, -1 / 3, 2 / 45, -8 / 2835, -4 / 14175, 32 / 467775])
-        return float(series(z * z))
-    return float(np.log(0.5 * np.sqrt(np.pi) * erf(z) / z))
+    return float(log_gaussian_mean(0.0, alpha))
 
 
 def _log_normal_mean(alpha: float) -> float:

@@ -5,13 +5,19 @@ so are value, gradient and Hessian. In **space** a point is a vector: ``x`` is (
 (...), the gradient (..., d) and the Hessian (..., d, d).
 
 =======================  =========================================================================
-on the line              :class:`Parabola`, :class:`DoubleWell`, :class:`LineWellMixture`
+on the line              :class:`Parabola`, :class:`DoubleWell`, :class:`Polynomial`,
+                         :class:`Cosine`, :func:`rastrigin`, :class:`LineWellMixture`
+wells, down to -1        :class:`BoxWell`, :class:`VWell`, :class:`GaussianWell`,
+                         :class:`LorentzWell`, :class:`LaplaceWell`, :class:`SechWell`
+other profiles           :class:`AbsoluteValue`, :class:`Hinge`, :class:`LogWell`,
+                         :class:`Sigmoid`, :class:`Softplus`
 in space                 :class:`Quadratic`, :class:`WellMixture`, :class:`ProductWell`,
                          :class:`CubeCone`, :class:`FactorChain`
 by coordinates           :class:`CoordinateSum`, :class:`CoordinateProduct`
 by blocks of them        :class:`DisjointSum`, :class:`DisjointProduct`
-sums, higher copies      ``a + b``, ``2.0 * a``
+sums, higher copies      ``a + b``, ``a + 1.0``, ``2.0 * a``
 shifted, wider copies    ``a.moved(shift=1.0, stretch=2.0)``, which is :math:`C((x - 1)/2)`
+means over noise         ``a.smoothed(0.5, noise="uniform")``; "normal" noise has that deviation
 =======================  =========================================================================
 
 **In compiled loops.** ``landscape.kernels(numba.njit)`` returns compiled functions of one point

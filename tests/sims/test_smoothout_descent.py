@@ -3,8 +3,8 @@ import pytest
 from stat_asserts import assert_mean
 
 from sims import streams
-from sims.smoothout import descend, first_arrival
 from sims._smoothout_kernels import ROWS, WIDTH
+from sims.smoothout import descend, first_arrival
 from sims.streams import LANES
 from theory.landscapes import DoubleWell, LineLandscape, Parabola, Quadratic
 

@@ -4,8 +4,8 @@ from scipy.stats import norm
 from stat_asserts import assert_mean
 
 from sims import streams
-from sims.smoothout import smoothed_gradient, smoothed_value, volume_fraction
 from sims._smoothout_kernels import WIDTH
+from sims.smoothout import smoothed_gradient, smoothed_value, volume_fraction
 from theory.landscapes import BoxWell, DoubleWell, Quadratic
 
 ALPHA = 1e-5

@@ -646,6 +646,10 @@ def test_minima():
         (lambda: SMOOTH["product"].moved(stretch=0.0), "stretch must be positive, got 0"),
         (lambda: SMOOTH["disjoint sum"].moved(shift=[1.0, 2.0]), "shift must be a number or"),
         (lambda: CONES["cone"].smoothed(0.5).moved(stretch=-1.0), "stretch must be positive"),
+        (
+            lambda: CONES["cone"].smoothed(1e-15).gradient([9.0, 0.0, 0.0]),
+            "x is at distance 8.8 from the center: noise of strength 1e-15 is lost there",
+        ),
         (lambda: WELL.smoothed(0.5).moved(stretch=-1.0), "stretch must be positive"),
     ],
 )

