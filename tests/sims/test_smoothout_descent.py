@@ -305,6 +305,21 @@ def test_arrivals_are_those_of_a_scan(landscape, hold, noise):
 
 
 @LANDSCAPES
+def test_another_target_starts_the_count_anew(landscape):
+    d, x = landscape.dimension, starts(landscape, 60)
+    ladder = np.stack(np.meshgrid(*[np.linspace(-2.0, 2.0, 21)] * d), axis=-1).reshape(-1, d)
+    options = {"strength": 0.1, "learning_rate": 0.05, "rng": 15}
+    points = descend(landscape, x, steps=12, record_every=1, **options).points
+    whole = np.concatenate([x[None], points]).reshape(13, len(x), -1)
+    expected = scanned(whole, ladder, 0.15, 4)
+    given = ladder[:, 0] if isinstance(landscape, LineLandscape) else ladder
+    found = first_arrival(landscape, x, targets=given, radius=0.15, max_steps=12, hold=4, **options)
+    np.testing.assert_array_equal(found.steps, expected[0])
+    np.testing.assert_array_equal(found.targets, expected[1])
+    assert np.sum(expected[0] > 0) > 20
+
+
+@LANDSCAPES
 def test_arrival_of_trajectories_that_keep_their_noise(landscape):
     x = starts(landscape, 40)
     options = {**PLAIN, "denoise": False, "rng": 14}

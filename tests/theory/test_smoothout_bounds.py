@@ -57,7 +57,8 @@ def cone_mean(w, strength, profile_slope, end):
     def density(r):
         return profile_slope(r) * (1.0 - np.prod(overlap(w, r, strength)))
 
-    parts = [quad(density, low, high, epsabs=1e-12)[0] for low, high in itertools.pairwise(edges)]
+    panels = [(low, high) for low, high in itertools.pairwise(edges) if high - low > 1e-14 * end]
+    parts = [quad(density, low, high, epsabs=1e-12)[0] for low, high in panels]
     return float(sum(parts))
 
 
@@ -369,7 +370,7 @@ def test_where_the_bound_holds_no_tilted_cone_is_stationary(m, slope):
     def loss(w):
         return slope * w[:, 0] - np.clip(1.0 - 2.0 * np.max(np.abs(w), axis=-1), 0.0, None)
 
-    gradients = smoothed_gradient(loss, grid(1.5, m, 9), strength=1.0, nodes=60)
+    gradients = smoothed_gradient(loss, grid(1.5, m, 9), strength=1.0, nodes=40)
     assert np.all(gradients[:, 0] > 0.0)
 
 
@@ -436,7 +437,7 @@ def test_capped_cones_and_boxes_match_their_closed_forms(outer, m):
     )
     assert box == pytest.approx(-np.expm1(m * np.log(outer)), rel=1e-11, abs=1e-12)
     best = bound_of(0.0, 0.0, 3.0, (0.0, outer, 1.0), m).value
-    assert capped >= best
+    assert capped >= best - 1e-14
 
 
 def test_radial_minima_match_samples_and_other_integrals():

@@ -273,7 +273,7 @@ def test_four_dimensions_match_nested_quadrature(x):
 
 @pytest.mark.parametrize("m", [5, 6, 7, 8, 20, 100, 400])
 def test_balls_that_stick_out_match_the_exact_sum_over_frequencies(m):
-    x = np.concatenate([np.linspace(1.0001, m - 1e-3, 25), m / 3 + np.array([-1e-3, 0.0, 1e-3])])
+    x = np.concatenate([np.linspace(1.0001, m - 1e-3, 15), m / 3 + np.array([-1e-3, 0.0, 1e-3])])
     got = np.exp(log_volume_ratio(np.sqrt(x), 1.0, dimension=m, shape="ball"))
     np.testing.assert_allclose(got, ball_shares(x, m), rtol=0, atol=3e-12)
 
