@@ -36,9 +36,9 @@ SYMMETRIC_AT_MOST, TILTED_AT_LEAST = 1e-12, 0.1
 LEAD = 5.0
 VARIANCE_ERROR, FUNCTION_ERROR, TRACE_ERROR = 0.02, 1e-6, 0.01
 
-# What the paper prints as the limit of the lifted value: the largest loss in a box of half-width
-# ε', here of the cone at ε' = a/2 and of the valley w_1² at ε' = 0.9 a.
-PRINTED_CONE, PRINTED_VALLEY = 0.5, 0.9**2
+# The limit of the lifted value as theorem 2 is retold: the largest loss in a box of half-width ε',
+# here of the cone at ε' = a/2 and of the valley w_1² at ε' = 0.9 a.
+RETOLD_CONE, RETOLD_VALLEY = 0.5, 0.9**2
 
 _LAWS = {"uniform": BLUE, "normal": ORANGE}
 _HALF = {"fillstyle": "left", "markerfacecoloralt": "white"}
@@ -157,24 +157,26 @@ def minima(data: Data) -> Figure:
 def ends(data: Data) -> Figure:
     """Draw where trajectories end against where they start, strength by strength."""
     d = data["survival"]
-    columns = min(4, d.sizes["a"])
-    drawing, grid = page(-(-d.sizes["a"] // columns), columns, 1.9 if columns > 2 else 2.9)
-    for i, axes in enumerate(grid.ravel()):
-        if i >= d.sizes["a"]:
-            axes.remove()
-            continue
-        one = d.isel(a=i)
+    columns = next(n for n in (4, 3, 2, 1) if d.sizes["a"] % n == 0)
+    drawing, grid = page(d.sizes["a"] // columns, columns, 1.9 if columns > 2 else 2.9)
+    for axes, a in zip(grid.ravel(), d.a.values, strict=True):
+        one = d.sel(a=a)
         for place in _first(one).minima.dropna("minimum").values:
             axes.axhline(place, color=RED, linewidth=0.8, alpha=0.6)
         starts = np.broadcast_to(d.start, one.end.transpose("seed", "start").shape)
         axes.plot(starts.ravel(), one.end.values.ravel(), ".", color=BLUE, markersize=1.5)
         n = int(_first(one).n_minima)
-        axes.set_title(f"a = {float(one.a):g}: {n} {'minimum' if n == 1 else 'minima'}")
+        axes.set_title(f"a = {a:g}: {n} {'minimum' if n == 1 else 'minima'}")
         axes.set(xlabel="start", ylabel="end", ylim=(-6.3, 6.3), xticks=range(-6, 7, 3))
         axes.set_yticks(range(-6, 7, 3))
         axes.label_outer()
         axes.grid(visible=False)
-    _title(drawing, "x² + 10 (1 - cos 2πx): ends of trajectories", data, "lines: smoothed minima")
+    _title(
+        drawing,
+        "x² + 10 (1 - cos 2πx): ends of trajectories",
+        data,
+        "each end; lines: smoothed minima",
+    )
     return drawing
 
 
@@ -193,8 +195,8 @@ def theorem_1(data: Data) -> Figure:
     curvature.axvline(
         float(first.predicted_flip), color=RED, linewidth=1.0, linestyle="--", label="a = √2 s"
     )
-    for x, text in ((0.05, "a minimum"), (0.55, "a maximum")):
-        curvature.text(x, 0.03, text, color=GRAY, transform=curvature.transAxes)
+    for x, text in ((0.05, "a minimum"), (0.45, "a maximum")):
+        curvature.text(x, 0.25, text, color=GRAY, transform=curvature.transAxes)
     curvature.set(xlabel="strength over width a/s", ylabel="curvature", title="(b) w² exp(-w²/2s²)")
     curvature.legend(fontsize=7)
     _title(drawing, "Theorem 1, corrected: flatness is not used, and a minimum may turn over", data)
@@ -219,7 +221,7 @@ def _gradients(axes: Axes, d: xr.Dataset) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xticks(places, [str(point).replace(" ", "\n") for point in d.point.values])
     axes.set_xlim(-0.5, len(places) - 0.5)
-    axes.set(ylabel="largest |smoothed gradient|", xlabel="center", title="(a) at the center")
+    axes.set(ylabel="largest |smoothed gradient|", xlabel="point", title="(a) at the center")
     axes.legend(fontsize=7, loc="center right")
 
 
@@ -252,31 +254,31 @@ def _lifts(axes: Axes, d: xr.Dataset) -> None:
         # With fewer draws in the cone their standard error tells nothing.
         normal = (bound * d.draws >= 100).values & one.measured.notnull().all("seed").values
         drawn = 1 - one.measured.isel(m=normal)
-        _points(axes, drawn.m, drawn, colour, f"ε' = {outer:g} a, drawn")
+        _points(axes, drawn.m, drawn, colour, f"ε' = {outer:g} a")
     axes.set(xscale="log", yscale="log", xlim=(0.8, 2000), ylim=(1e-6, 2), xlabel=_DIMENSION)
-    axes.set(ylabel="1 - lowest smoothed loss", title="(a) capped cones")
+    axes.set(ylabel="1 - lowest smoothed loss", title="(a) capped cones (marks: drawn)")
     handles, _ = axes.get_legend_handles_labels()
-    keys = _keys({"exact": {"linestyle": "-"}, "Theorem A allows": {"linestyle": "--"}})
+    keys = _keys({"exact": {"linestyle": "-"}, "Theorem A": {"linestyle": "--"}})
     axes.legend(handles=[*handles, *keys], fontsize=7, loc="lower left")
 
 
 def _limits(axes: Axes, d: xr.Dataset) -> None:
-    """Draw the limits of a cone and of a valley beside those that are printed."""
+    """Draw the limits of a cone and of a valley beside those that are retold."""
     axes.axhline(
         1.0, color=BLUE, linewidth=0.8, linestyle=":", label="C at half-width a: its limit"
     )
     axes.plot(d.m, d.cone, "o-", color=BLUE, label="cone, exact")
     axes.plot(d.m, d.cone_bound, "--", color=BLUE, label="cone, best bound")
     axes.axhline(float(d.valley), color=GREEN)
-    axes.axhline(PRINTED_CONE, color=RED, linewidth=1.2, linestyle="-.")
-    axes.axhline(PRINTED_VALLEY, color=PURPLE, linewidth=1.2, linestyle="-.")
+    axes.axhline(RETOLD_CONE, color=RED, linewidth=1.2, linestyle="-.")
+    axes.axhline(RETOLD_VALLEY, color=PURPLE, linewidth=1.2, linestyle="-.")
     for height, colour, text in (
         (float(d.valley), GREEN, "valley w₁², exact: a²/3 in any m"),
-        (PRINTED_CONE, RED, "cone, printed limit: C at ε' = a/2"),
-        (PRINTED_VALLEY, PURPLE, "valley, printed limit: C at ε' = 0.9 a"),
+        (RETOLD_CONE, RED, "cone, limit as retold: C at ε' = a/2"),
+        (RETOLD_VALLEY, PURPLE, "valley, limit as retold: C at ε' = 0.9 a"),
     ):
         across = axes.get_yaxis_transform()
-        axes.text(0.99, height - 0.07, text, color=colour, fontsize=7, ha="right", transform=across)
+        axes.text(0.99, height + 0.02, text, color=colour, fontsize=7, ha="right", transform=across)
     axes.set(xscale="log", ylim=(0, 1.05), xlabel=_DIMENSION, ylabel="lowest smoothed loss, a = 1")
     axes.set_title("(b) as m grows")
     axes.legend(fontsize=7, loc="lower right")
@@ -317,7 +319,7 @@ def critical_strength(data: Data) -> Figure:
         _points(leads, z.m, z, colour, f"at {factor:g} a", marker=marker)
     leads.axhspan(-LEAD, LEAD, color=GRAY, alpha=0.25, linewidth=0, label="asked: beyond")
     leads.set_yscale("symlog", linthresh=LEAD)
-    leads.set(ylim=(-1e4, 1e4), yticks=[-1000, -100, -10, 0, 10, 100, 1000])
+    leads.set(ylim=(-1e4, 1e6), yticks=[-1000, -100, -10, 0, 10, 100, 1000])
     leads.yaxis.set_minor_locator(NullLocator())
     leads.set(ylabel="lead in standard errors", title="(c) flat well's lead, drawn")
     leads.legend(fontsize=7, loc="upper left")
@@ -337,7 +339,7 @@ def elimination(data: Data) -> Figure:
         slopes.plot(d.m, one.bound, "--", color=colour, linewidth=1.0, label=label)
         slopes.plot(d.m, one.steepest.sel(well="box"), "s", color=colour)
         slopes.plot(d.m, one.steepest.sel(well="V"), "v", color=colour, markerfacecolor="white")
-        _escapes(shares, d.sel(half_width=width), colour, 0.12 * (i - 1))
+        _escapes(shares, d.sel(half_width=width), colour, 0.25 * (i - 1))
     slopes.axhline(float(d.slope), color="black", linewidth=1.0, label="background's slope g")
     slopes.set(yscale="log", xlabel=_DIMENSION, ylabel="largest slope of the smoothed well")
     slopes.set_title("(a) below g: no minimum is left")
@@ -393,7 +395,7 @@ def noise_laws(data: Data) -> Figure:
     ratio.set(ylabel="log₁₀ of normal over uniform noise's", title="(a) share left, ratio (exact)")
     difference.set_ylabel("normal less uniform noise's")
     difference.set_title("(b) share left, difference (lines: exact)")
-    _title(drawing, f"Uniform noise removes more of wells narrower than {at:.3f} a only", data)
+    _title(drawing, f"Uniform noise leaves less only of wells narrower than {at:.3f} a", data)
     return drawing
 
 
@@ -405,7 +407,7 @@ def _normal_less_uniform(values: xr.DataArray) -> xr.DataArray:
 
 _FORMS = {
     "denoised": ("de-noised", BLUE, "o"),
-    "copies": ("de-noised, mean of 4 copies", GREEN, "^"),
+    "copies": ("de-noised, mean of copies", GREEN, "^"),
     "noisy": ("not de-noised", RED, "s"),
 }
 
@@ -434,13 +436,13 @@ def denoising(data: Data) -> Figure:
         0.5 / parameters["curvature"], color=GRAY, linewidth=1.0, linestyle=":", label="ε λ = 1/2"
     )
     error.axhspan(-VARIANCE_ERROR, VARIANCE_ERROR, color=GREEN, alpha=0.15, linewidth=0)
-    error.set(ylabel="measured / predicted - 1", title="(c) error; open: 0.9")
+    error.set(ylabel="measured / predicted - 1", title="(c) open: momentum 0.9")
     for axes in (*variances, error):
         axes.set(xscale="log", xlabel=_RATE)
         _ticks(axes.xaxis, rate)
         axes.tick_params(axis="x", labelsize=7)
     _legend_below(drawing, variances[0], 4)
-    _title(drawing, "De-noising keeps the weights near where steps are small", data)
+    _title(drawing, "De-noising keeps the weights nearer where steps are small", data)
     return drawing
 
 
@@ -455,9 +457,10 @@ def _predicted_variances(d: xr.Dataset, form: str, momentum: float) -> tuple[Any
         momentum=momentum,
         denoise=form != "noisy",
     )
-    at = _first(d).sel(momentum=momentum).predicted.isel(learning_rate=0)
-    copies = float(at.sel(form="denoised") / at.sel(form=form)) if form == "copies" else 1.0
-    return rates, variance / copies
+    if form == "copies":
+        at = d.predicted.isel(seed=0, momentum=0, learning_rate=0)
+        variance *= float(at.sel(form="copies") / at.sel(form="denoised"))
+    return rates, variance
 
 
 def balance(data: Data) -> Figure:
@@ -503,7 +506,7 @@ def rescaling(data: Data) -> Figure:
         error.axhline(limit, color=colour, linewidth=1.0, linestyle=":")
     loss.set(ylabel="smoothed loss over that at α = 1", title="(a) smoothed loss")
     trace.set(ylabel="trace over that at α = 1", title="(b) trace of the Hessian")
-    error.set(ylabel="largest relative change or error", title="(c) dotted: asked")
+    error.set(ylabel="largest relative change or error", title="(c) errors (dotted: asked)")
     for axes in (loss, trace, error):
         axes.set(xscale="log", yscale="log", xlabel="rescaling α of the layers")
         axes.legend(fontsize=7, loc="upper center")

@@ -398,12 +398,11 @@ def _follow_in_space(
     """Move ``x`` (n, d) and fill ``records`` (n, R, d); targets, their radius, hold: if wanted."""
     near = near or (np.empty((0, x.shape[1])), 0.0, 1)
     arrivals = FirstArrivals(np.full(len(x), np.inf), np.full(len(x), -1))
-    add_gradient, parameters = run.landscape.kernels(jit).add_gradient, run.landscape.parameters
+    follow = kernels.follower(run.landscape.kernels(kernels.inlined).add_gradient)
     arguments: tuple[Any, ...] = (
         run.rule,
         run.strengths,
-        add_gradient,
-        parameters,
+        run.landscape.parameters,
         steps,
         every,
         *near,
@@ -411,7 +410,7 @@ def _follow_in_space(
 
     def follow_part(part: slice) -> None:
         out: tuple[Any, ...] = x[part], records[part], arrivals.steps[part], arrivals.targets[part]
-        kernels.follow_in_space(*run.blocks(part, WIDTH), *out, *arguments)
+        follow(*run.blocks(part, WIDTH), *out, *arguments)
 
     in_threads(follow_part, _parts(len(x), POINTS_AT_A_TIME), run.threads)
     return arrivals

@@ -1,8 +1,8 @@
 """Kernels of :mod:`sims.smoothout`: SGD with noisy weights, and averages over the noise.
 
-On the line, trajectories are lanes that step together. In space a trajectory steps alone and its
-coordinates share a small block of :data:`WIDTH` streams: what they draw at once waits in a buffer,
-from which each step takes what it needs, however many coordinates there are.
+On the line, trajectories are lanes that step together. In space a trajectory steps alone, and its
+noise comes from a small block of :data:`WIDTH` streams: for many steps at once, or for one if there
+are many coordinates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from theory.landscapes import LineKernels, SpaceKernels
 Array = NDArray[np.float64]
 
 WIDTH = 32  # enough for the vector unit, few enough that a trajectory of few steps stays cheap
-ROWS = 32  # of a buffer, which with its block fits the first cache
+NUMBERS = 1024  # drawn at once, if a step does not need more: they fit the first cache
 
 
 class Rule(NamedTuple):
@@ -55,7 +55,7 @@ def fill_rows(block: Any, rows: Array, normal: bool) -> None:
 # --- on the line ---------------------------------------------------------------------------------
 
 
-@jit
+@inlined
 def lane_noise(draw: int, block: Any, rows: Array, normal: bool) -> Any:
     """Return the noise (LANES,) of a draw; ``rows`` (2, LANES) keep two, for normals are pairs."""
     if draw % 2 == 0:
@@ -63,7 +63,7 @@ def lane_noise(draw: int, block: Any, rows: Array, normal: bool) -> Any:
     return rows[draw % 2]
 
 
-@jit
+@inlined
 def step_lanes(
     t: int,
     weight_block: Any,
@@ -78,21 +78,26 @@ def step_lanes(
     parameters: Any,
 ) -> None:
     strength, share, decay = strength_at(t, strengths), 1.0 / rule.copies, rule.momentum
-    for copy in range(rule.copies):
+    last = rule.copies - 1
+    for copy in range(last):
         noise = lane_noise(t * rule.copies + copy, weight_block, weight_rows, rule.normal)
         for k in range(LANES):
             slope = gradient(x[k] + strength * noise[k], parameters)
             velocity[k] = decay * velocity[k] + share * slope
         decay = 1.0
-    if not rule.denoise:
-        for k in range(LANES):
-            x[k] += strength * noise[k]
     if rule.gradient_noise > 0.0:
-        noise = lane_noise(t, gradient_block, gradient_rows, True)
+        extra = lane_noise(t, gradient_block, gradient_rows, True)
         for k in range(LANES):
-            velocity[k] += rule.gradient_noise * noise[k]
+            velocity[k] = decay * velocity[k] + rule.gradient_noise * extra[k]
+        decay = 1.0
+    # One pass for the copy that every step has, and for the update.
+    kept, rate = 0.0 if rule.denoise else strength, rule.learning_rate
+    noise = lane_noise(t * rule.copies + last, weight_block, weight_rows, rule.normal)
     for k in range(LANES):
-        x[k] -= rule.learning_rate * velocity[k]
+        slope = gradient(x[k] + strength * noise[k], parameters)
+        fast = decay * velocity[k] + share * slope
+        velocity[k] = fast
+        x[k] += kept * noise[k] - rate * fast
 
 
 @jit
@@ -108,14 +113,16 @@ def descend_line(
     every: int,
 ) -> None:
     weight_rows, gradient_rows = np.empty((2, LANES)), np.empty((2, LANES))
+    velocity = np.empty(LANES)
     for b in range(len(starts)):
-        x, velocity = starts[b], np.zeros(LANES)
+        x, weight_block, gradient_block = starts[b], weight_blocks[b], gradient_blocks[b]
+        velocity[:] = 0.0
         for r in range(records.shape[1]):
             for t in range(r * every, (r + 1) * every):
                 step_lanes(
                     t,
-                    weight_blocks[b],
-                    gradient_blocks[b],
+                    weight_block,
+                    gradient_block,
                     weight_rows,
                     gradient_rows,
                     x,
@@ -201,38 +208,8 @@ def as_space(kernels: LineKernels) -> SpaceKernels:
     return SpaceKernels(value, add_gradient)
 
 
-# A call counts references to its arrays, which costs more than a step of few coordinates: so what
-# a step calls is inlined, and its arrays are made once.
-
-
-@inlined
-def add_noise(
-    block: Any,
-    buffer: Array,
-    rows: Array,
-    used: int,
-    x: Array,
-    strength: float,
-    normal: bool,
-    out: Array,
-) -> int:
-    """Write ``x`` (d,) plus noise to ``out``; return how much of the buffer is used then.
-
-    ``buffer`` (ROWS WIDTH,) and ``rows`` (ROWS, WIDTH) are the same memory.
-    """
-    done = 0
-    while done < len(x):
-        if used == len(buffer):
-            fill_rows(block, rows, normal)
-            used = 0
-        count = min(len(x) - done, len(buffer) - used)
-        clean, fresh = x[done : done + count], buffer[used : used + count]
-        noisy = out[done : done + count]
-        for j in range(count):
-            noisy[j] = clean[j] + strength * fresh[j]
-        done += count
-        used += count
-    return used
+# A call counts references to its arrays, which costs more than a step of few coordinates: so a loop
+# over steps makes no calls. Its gradient is inlined, and its noise is drawn for many steps at once.
 
 
 @inlined
@@ -249,77 +226,77 @@ def target_near(x: Array, targets: Array, radius: float) -> int:
 
 
 @jit
-def follow_in_space(
-    weight_blocks: Any,
-    gradient_blocks: Any,
-    starts: Array,
-    records: Array,
-    arrived: Any,
-    reached: Any,
-    rule: Rule,
-    strengths: Array,
-    add_gradient: Any,
-    parameters: Any,
-    steps: int,
-    every: int,
-    targets: Array,
-    radius: float,
-    hold: int,
-) -> None:
-    """Write where trajectories are after ``every`` so many steps, and stop them at a target.
+def room_for(numbers: int) -> Array:
+    """Return an array (even, WIDTH) that holds so many numbers."""
+    return np.empty((2 * (-(-numbers // (2 * WIDTH))), WIDTH))
 
-    ``records`` is (n, R, d), ``targets`` (K, d); there may be none of either.
-    """
-    d, share = starts.shape[1], 1.0 / rule.copies
-    noisy, velocity = np.empty(d), np.empty(d)
-    weight_rows, gradient_rows = np.empty((ROWS, WIDTH)), np.empty((ROWS, WIDTH))
-    weight_buffer, gradient_buffer = weight_rows.reshape(-1), gradient_rows.reshape(-1)
-    for i in range(len(starts)):
-        x, weight_block, gradient_block = starts[i], weight_blocks[i], gradient_blocks[i]
-        weights_used, gradients_used = len(weight_buffer), len(gradient_buffer)
-        near, since, due = -1, 0, every
-        velocity[:] = 0.0
-        for t in range(steps + 1):
-            now = target_near(x, targets, radius)
-            near, since = (near, since) if now == near else (now, t)
-            if near >= 0 and t - since + 1 >= hold:
-                arrived[i], reached[i] = since, near
-                break
-            if t == due:
-                records[i, due // every - 1] = x
-                due += every
-            if t == steps:
-                break
-            strength = strength_at(t, strengths)
-            for j in range(d):
-                velocity[j] *= rule.momentum
-            for _ in range(rule.copies):
-                weights_used = add_noise(
-                    weight_block,
-                    weight_buffer,
-                    weight_rows,
-                    weights_used,
-                    x,
-                    strength,
-                    rule.normal,
-                    noisy,
-                )
-                add_gradient(noisy, parameters, share, velocity)
-            if rule.gradient_noise > 0.0:
-                gradients_used = add_noise(
-                    gradient_block,
-                    gradient_buffer,
-                    gradient_rows,
-                    gradients_used,
-                    velocity,
-                    rule.gradient_noise,
-                    True,
-                    velocity,
-                )
-            if not rule.denoise:
-                x[:] = noisy
-            for j in range(d):
-                x[j] -= rule.learning_rate * velocity[j]
+
+@cache
+def follower(add_gradient: Any) -> Any:
+    """Return the loop over trajectories in a landscape whose kernels are inlined."""
+
+    @jit
+    def follow_in_space(
+        weight_blocks: Any,
+        gradient_blocks: Any,
+        starts: Array,
+        records: Array,
+        arrived: Any,
+        reached: Any,
+        rule: Rule,
+        strengths: Array,
+        parameters: Any,
+        steps: int,
+        every: int,
+        targets: Array,
+        radius: float,
+        hold: int,
+    ) -> None:
+        """Write where trajectories are after ``every`` so many steps, and stop them at a target.
+
+        ``records`` is (n, R, d), ``targets`` (K, d); there may be none of either.
+        """
+        d, copies, share = starts.shape[1], rule.copies, 1.0 / rule.copies
+        together = max(1, NUMBERS // (copies * d))
+        weight_rows, gradient_rows = room_for(together * copies * d), room_for(together * d)
+        weight_noise, gradient_noise = weight_rows.reshape(-1), gradient_rows.reshape(-1)
+        noisy, velocity = np.empty(d), np.empty(d)
+        for i in range(len(starts)):
+            x, t, near, since = starts[i], 0, -1, 0
+            velocity[:] = 0.0
+            while t <= steps:
+                fill_rows(weight_blocks[i], weight_rows, rule.normal)
+                if rule.gradient_noise > 0.0:
+                    fill_rows(gradient_blocks[i], gradient_rows, True)
+                for s in range(together):
+                    now = target_near(x, targets, radius)
+                    near, since = (near, since) if now == near else (now, t)
+                    if near >= 0 and t - since + 1 >= hold:
+                        arrived[i], reached[i] = since, near
+                        t = steps
+                    if t > 0 and t % every == 0:
+                        for j in range(d):
+                            records[i, t // every - 1, j] = x[j]
+                    t += 1
+                    if t > steps:
+                        break
+                    strength = strength_at(t - 1, strengths)
+                    for copy in range(copies):
+                        first = (s * copies + copy) * d
+                        for j in range(d):
+                            noisy[j] = x[j] + strength * weight_noise[first + j]
+                        add_gradient(noisy, parameters, share, velocity)
+                    if rule.gradient_noise > 0.0:
+                        for j in range(d):
+                            velocity[j] += rule.gradient_noise * gradient_noise[s * d + j]
+                    if not rule.denoise:
+                        for j in range(d):
+                            x[j] = noisy[j]
+                    for j in range(d):
+                        x[j] -= rule.learning_rate * velocity[j]
+                        velocity[j] *= rule.momentum
+
+    return follow_in_space
 
 
 # --- averages over the noise ---------------------------------------------------------------------
@@ -393,18 +370,23 @@ def sample_moments(
     parameters: Any,
 ) -> None:
     """Write means (n, k) and sums of squared deviations (n, k) of ``draws`` (n,), by Welford."""
-    rows, noisy = np.empty((ROWS, WIDTH)), np.empty(points.shape[1])
-    buffer, out = rows.reshape(-1), np.empty(means.shape[1])
+    d = points.shape[1]
+    together = max(1, NUMBERS // d)
+    rows, noisy, out = room_for(together * d), np.empty(d), np.empty(means.shape[1])
+    noise = rows.reshape(-1)
     for i in range(len(points)):
-        point, block, mean, square = points[i], blocks[i], means[i], squares[i]
-        used = len(buffer)
+        point, mean, square = points[i], means[i], squares[i]
         mean[:] = 0.0
         square[:] = 0.0
-        for n in range(draws[i]):
-            used = add_noise(block, buffer, rows, used, point, strength, normal, noisy)
-            sample(noisy, point, strength, parameters, out)
-            share = 1.0 / (n + 1)
-            for j in range(len(out)):
-                step = out[j] - mean[j]
-                mean[j] += share * step
-                square[j] += step * (out[j] - mean[j])
+        n = 0
+        while n < draws[i]:
+            fill_rows(blocks[i], rows, normal)
+            for s in range(min(together, draws[i] - n)):
+                for j in range(d):
+                    noisy[j] = point[j] + strength * noise[s * d + j]
+                sample(noisy, point, strength, parameters, out)
+                n += 1
+                for j in range(len(out)):
+                    step = out[j] - mean[j]
+                    mean[j] += step / n
+                    square[j] += step * (out[j] - mean[j])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from paper_figures import registry, smith_le_2018, zhang_2017
+from paper_figures import registry, smith_le_2018, wen_2018, zhang_2017
 from paper_figures.claims import Check, Claim, Criterion, Measured, as_text, judge, ledger
 from paper_figures.results import Need, Unavailable
 
@@ -236,7 +236,7 @@ def test_the_ledger_as_text():
 # --- the claims of Smith & Le -------------------------------------------------------------------
 
 # Those on the noise scale, N, D and T, are in test_noise_claims.py; those of Zhang et al. in
-# test_zhang_claims.py.
+# test_zhang_claims.py, and those of Wen et al. in test_wen_claims.py.
 LAST = {"B": 5, "L": 8, "N": 5, "D": 13, "T": 2}
 IDS = [f"{letter}{i}" for letter, last in LAST.items() for i in range(1, last + 1)]
 CLAIMS = {
@@ -255,8 +255,10 @@ LN2 = math.log(2.0)
 def test_the_claims_are_those_of_the_sheet():
     claims = registry.claims("smith_le_2018")
     assert [claim.id for claim in claims] == [f"smith_le_2018:{name}" for name in IDS]
-    assert registry.claims() == [*claims, *registry.claims("zhang_2017")]
-    assert len({claim.id for claim in registry.claims()}) == 33 + 19
+    others = [*registry.claims("zhang_2017"), *registry.claims("wen_2018")]
+    assert registry.claims() == [*claims, *others]
+    assert len({claim.id for claim in registry.claims()}) == 33 + 19 + 15
+    assert sum(len(claim.checks) for claim in registry.claims()) == 107 + 23
     for claim in registry.claims():
         assert claim.paper
         assert claim.where
@@ -499,10 +501,17 @@ def test_one_seed_gives_a_verdict_and_no_false_error_bar(claim, number):
     json.dumps(entry, allow_nan=False)
 
 
+CERTAIN = {  # in a quick run too
+    "smith_le_2018": "B1 B4 B5 T2",
+    "zhang_2017": "C01 C03 C04 C35 C25 C26 C33",
+    "wen_2018": "T1 T2b T3 T4 R1",
+}
+
+
 def test_the_quick_ledger(quick_run):
     rows = quick_run.rows
-    claims = [*smith_le_2018.CLAIMS, *zhang_2017.CLAIMS]
-    assert len(rows) == len(IDS) + 19 == 33 + 19
+    claims = [*smith_le_2018.CLAIMS, *zhang_2017.CLAIMS, *wen_2018.CLAIMS]
+    assert len(rows) == len(IDS) + 19 + 15 == 33 + 19 + 15
     assert [row["id"] for row in rows] == [claim.id for claim in claims]
     for row in rows:
         assert row.keys() >= KEYS
@@ -515,6 +524,9 @@ def test_the_quick_ledger(quick_run):
                 # Two seeds of short runs can leave no number: a best batch size at the edge, say.
                 assert isinstance(entry["value"], float) or not entry["measured"][0]["met"]
     assert rows == ledger(claims, quick_run.outcomes)
-    verdicts = {row["id"].split(":")[1]: row["verdict"] for row in rows}
-    for name in ("B1", "B4", "B5", "T2", "C01", "C03", "C04", "C35", "C25", "C26", "C33"):
-        assert verdicts[name] == "reproduced"
+    verdicts = {row["id"]: row["verdict"] for row in rows}
+    for paper, names in CERTAIN.items():
+        for name in names.split():
+            assert verdicts[f"{paper}:{name}"] == "reproduced"
+    for name in ("T1x", "T2", "T2c", "T2d", "T5"):
+        assert verdicts[f"wen_2018:{name}"] == "corrected"

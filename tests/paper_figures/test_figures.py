@@ -63,12 +63,19 @@ def test_recorded_results_are_whole_and_from_a_clean_checkout():
                 assert np.all(np.isfinite(variable)), name
 
 
-# Documented: sizes at which a solver is not run, conditions without wrong labels or that do not
-# come to the target.
+# Documented: sizes at which a solver is not run or nothing is drawn, conditions without wrong labels
+# or that do not come to the target, fewer minima than elsewhere.
 MAY_BE_UNKNOWN = {
     ("cost", "seconds"),
     ("randomized_training", "wrong_fitted"),
     ("randomized_training", "epochs_to_target"),
+    ("lift", "measured"),
+    ("lift", "standard_error"),
+    ("overtaking", "second_strength"),
+    ("overtaking", "z"),
+    ("noise_laws", "measured"),
+    ("noise_laws", "standard_error"),
+    ("survival", "minima"),
 }
 
 NOT_RECORDED = {interpolation.CIFAR_FILTERS_ALL}  # it takes 40 GB of memory

@@ -21,7 +21,7 @@ from store import datasets
 from store.results import ResultStore
 from store.sweep import SweepFailed, WorkerDied, stacked
 
-TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity")
+TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity", "smoothout")
 STUDIES = {
     f"{topic}.{study.__name__}": study
     for topic in TOPICS
@@ -291,7 +291,7 @@ QUICK = """
 evidence.linear_memorization evidence.laplace_quadrature evidence.gaussian_evidence
 evidence.rescaling evidence.nonlinear_coordinates noise_scale.two_batch_estimates
 memorization.depths memorization.construction interpolation.interpolant_hessians
-capacity.network_sizes
+capacity.network_sizes smoothout.smoothed_landscapes smoothout.merging smoothout.symmetric_points
 """
 
 
@@ -312,6 +312,9 @@ def test_studies_can_be_run_as_they_stand(name, run):
         ("interpolation.kernel_interpolation", "--train-size 40 --test-size 9", {"labels": 2}),
         ("capacity.cover_curve", "--n-features 3 --draws 5", {"n_features": 1}),
         ("capacity.stability", "--train-size 40 --replacements 5", {"labels": 2}),
+        ("smoothout.smoothed_landscapes", "--strengths 0.2,1 --points 7", {"x": 7, "a": 2}),
+        ("smoothout.rescaling", "--scales 1,3 --draws 9", {"form": 2, "scale": 2}),
+        ("smoothout.filter_rule", "--filters 5 --draws 9", {"filter": 5}),
     ],
 )
 def test_studies_take_their_parameters_from_the_command_line(name, arguments, sizes, run, tmp_path):

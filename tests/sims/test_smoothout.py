@@ -15,6 +15,7 @@ from sims import _smoothout_landscapes as landscape_studies
 from sims._smoothout_network import ReLUNetwork
 from sims.smoothout import (
     STUDIES,
+    Trajectories,
     balance,
     denoising,
     elimination,
@@ -57,7 +58,7 @@ SMALL = {
         "strengths": (0.3, 0.5),
         "trajectories": 49,
         "learning_rate": 5e-4,
-        "copies": 32,
+        "copies": 8,
         "steps": 6000,
         "reach": 3.0,
     },
@@ -66,7 +67,6 @@ SMALL = {
     rescaling: {"scales": (0.5, 1.0, 3.0), "inputs": 3, "hidden": 4, "examples": 5, "draws": 40},
     filter_rule: {"filters": 3, "fan_in": 4, "draws": 200, "strength": 0.2},
 }
-ONE_NUMBER = dict.fromkeys
 DIMENSIONS = {
     smoothed_landscapes: {
         "loss": ("x",),
@@ -201,7 +201,7 @@ BAD = [
     (lift, {"dimensions": (0,)}, "dimension must be an integer of at least 1, got 0"),
     (lift, {"draws": 1}, "draws must be an integer of at least 2, got 1"),
     (lift, {"curvatures": (1.0, 0.0)}, "curvatures must be positive, got 0"),
-    (noise_laws, {"half_widths": (0.0, 0.5)}, "inner must be positive, got 0"),
+    (noise_laws, {"half_widths": (0.0, 0.5)}, "radius must be positive, got 0"),
     (noise_laws, {"dimensions": (0,)}, "dimension must be an integer of at least 1, got 0"),
     (noise_laws, {"draws": 1}, "draws must be an integer of at least 2, got 1"),
     (elimination, {"learning_rate": 0.0}, "learning_rate must be positive, got 0"),
@@ -215,7 +215,7 @@ BAD = [
     (symmetric_points, {"strength": 0.0}, "strength must be positive, got 0"),
     (unbiasedness, {"draws": 1}, "draws must be an integer of at least 2, got 1"),
     (unbiasedness, {"strength": 0.0}, "strength must be positive, got 0"),
-    (denoising, {"learning_rates": (1.0,)}, r"learning_rate must be below 2 \(1 \+ momentum\)"),
+    (denoising, {"learning_rates": (1.0,)}, "learning_rate must be below 1, the limit of"),
     (denoising, {"learning_rates": (0.0,)}, "learning_rate must be positive, got 0"),
     (denoising, {"momenta": (1.0,)}, r"momentum must be in \[0, 1\), got 1"),
     (denoising, {"copies": 0}, "copies must be an integer of at least 1, got 0"),
@@ -329,8 +329,12 @@ def test_minima_by_a_grid(noise):
         np.testing.assert_allclose(shown[: len(minima)], minima, atol=1e-7)
         assert np.all(np.isnan(shown[len(minima) :]))
     assert list(found.n_minima) == counts
-    assert counts[0] > counts[1] > counts[2] == 1
-    assert counts[3] == (4 if noise == "uniform" else 1)  # uniform noise: upside down
+    assert counts[0] == 13
+    if noise == "uniform":
+        assert counts[2] == 1 < counts[3]  # upside down
+    else:
+        assert counts == sorted(counts, reverse=True)
+        assert counts[3] == 3
 
 
 def test_strengths_at_which_minima_merge():
@@ -392,7 +396,7 @@ def test_drawn_leads_of_the_flat_well():
     for m, factor in itertools.product((1, 3), (0.8, 1.25)):
         z = over_seeds(overtaking, "z", n, m=m, factor=factor)
         a = factor * float(small(overtaking).strength.sel(noise="uniform", m=m))
-        assert_mean(z, -leads(m, a, 400) * -1)
+        assert_mean(z, leads(m, a, 400))
         with pytest.raises(AssertionError):
             assert_mean(z, leads(m, a / factor, 400))
     assert np.isnan(small(overtaking).z.sel(m=10**6)).all()
@@ -527,10 +531,9 @@ def test_the_landscape_of_the_trajectories(m, monkeypatch):
 
     def record(landscape, start, **options):
         calls.append((landscape, start, options))
-        descended = np.array([[-4.0] * m, [-2.9] * m, [4.0] * m, [-3.1] * m])
-        return landscape_studies.descend.__globals__["Trajectories"](np.ones(1), descended[None])
+        ends = np.array([[-4.0] * m, [-2.9] * m, [4.0] * m, [-3.1] * m])
+        return Trajectories(np.array([6]), ends[None])
 
-    record.__globals__.setdefault("Trajectories", lambda steps, points: _Ends(points))
     monkeypatch.setattr(landscape_studies, "descend", record)
     found = elimination(
         dimensions=(m,), half_widths=(0.6,), slope=0.07, trajectories=4, learning_rate=0.5, time=3.0
@@ -548,3 +551,374 @@ def test_the_landscape_of_the_trajectories(m, monkeypatch):
     for i, shift in enumerate(1e-7 * np.eye(m)):
         slopes = (loss(w + shift) - loss(w - shift)) / 2e-7
         np.testing.assert_allclose(landscape.gradient(w)[:, i], slopes, atol=1e-6)
+
+
+# --- symmetric points -----------------------------------------------------------------------------
+
+A, S = 0.4, 0.2  # strength and width of the small study
+
+
+def flat(x, y):
+    return (x + y) ** 4 + x**2 + 0.5 * np.sin(3 * x * y)
+
+
+def well(x, y):
+    return -np.exp(-(x**2 + x * y + y**2) / (2 * S**2))
+
+
+POINTS = {
+    "flat minimum": flat,
+    "sharp minimum": well,
+    "maximum": lambda x, y: -well(x, y),
+    "tilted": lambda x, y: flat(x, y) + x**3,
+}
+
+
+def slopes_on_a_grid(loss):
+    """Partial derivatives on nodes of a Gauss rule in the box, by differences; and its weights."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    x, y = np.meshgrid(A * nodes, A * nodes, indexing="ij")
+    h = 1e-5
+    by_x = (loss(x + h, y) - loss(x - h, y)) / (2 * h)
+    by_y = (loss(x, y + h) - loss(x, y - h)) / (2 * h)
+    return np.stack([by_x, by_y]), np.outer(weights, weights) / 4
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_gradients_at_symmetric_points_by_quadrature(point):
+    slopes, weights = slopes_on_a_grid(POINTS[point])
+    mean = np.sum(weights * slopes, axis=(1, 2))
+    found = small(symmetric_points).sel(point=point)
+    np.testing.assert_allclose(found.gradient, mean, atol=1e-8)
+    by_hand = [A**2, 0.0] if point == "tilted" else [0.0, 0.0]  # the mean of 3x²
+    np.testing.assert_allclose(found.gradient, by_hand, atol=1e-12)
+    spread = np.sqrt(np.sum(weights * slopes**2, axis=(1, 2)) - mean**2)
+    np.testing.assert_allclose(found.standard_error, spread / np.sqrt(20_000), rtol=0.05)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_drawn_gradients_at_symmetric_points(point):
+    n = 25  # seeds
+    drawn = over_seeds(symmetric_points, "measured", n, point=point)[:, 0]
+    assert_mean(drawn, A**2 if point == "tilted" else 0.0)
+    error = float(small(symmetric_points).standard_error.sel(point=point)[0])
+    with pytest.raises(AssertionError):
+        assert_mean(drawn, 0.0 if point == "tilted" else 2 * error)
+
+
+def test_where_a_minimum_turns_over():
+    found = small(symmetric_points)
+    assert float(found.flip) == pytest.approx(np.sqrt(2), rel=1e-12)
+    assert float(found.predicted_flip) == np.sqrt(2)
+    a = found.a_over_s.values
+    # The smoothed curvature is the slope at the box's end over a.
+    np.testing.assert_allclose(found.curvature, (2 - a**2) * np.exp(-(a**2) / 2), atol=1e-12)
+    assert a[0] == 0.0
+    assert a[-1] > 2.0
+
+
+# --- gradients of ReLU networks -------------------------------------------------------------------
+
+
+@pytest.fixture
+def network():
+    return ReLUNetwork.drawn(inputs=3, hidden=4, examples=6, rng=np.random.default_rng(1))
+
+
+def naive_output(network, weights, x):
+    W, v = weights[:12].reshape(4, 3), weights[12:]
+    return sum(v[j] * max(W[j] @ x, 0.0) for j in range(4))
+
+
+def naive_loss(network, weights):
+    pairs = zip(network.X, network.y, strict=True)
+    return np.mean([(naive_output(network, weights, x) - y) ** 2 for x, y in pairs])
+
+
+def test_a_networks_outputs_and_loss_by_loops(network):
+    outputs = [naive_output(network, network.weights, x) for x in network.X]
+    np.testing.assert_allclose(network.outputs(), outputs, rtol=1e-12)
+    many = np.random.default_rng(2).normal(size=(5, 2, 16))
+    expected = [[naive_loss(network, weights) for weights in row] for row in many]
+    np.testing.assert_allclose(network.loss(many), expected, rtol=1e-12)
+    taught = network.taught()
+    assert taught.loss(taught.weights) == 0.0
+    assert network.loss(network.weights) > 0.1
+
+
+def test_a_networks_gradient_by_differences(network):
+    theta = np.random.default_rng(3).uniform(-0.3, 0.3, (7, 16))
+    found = network.gradient(network.weights, theta, 0.3)
+    for row, noise in zip(found, theta, strict=True):
+        for i, shift in enumerate(1e-6 * np.eye(16)):
+            at = network.weights + noise
+            slope = (naive_loss(network, at + shift) - naive_loss(network, at - shift)) / 2e-6
+            assert row[i] == pytest.approx(slope, abs=1e-7)
+
+
+def test_a_networks_faces_by_loops(network):
+    theta = np.random.default_rng(4).uniform(-0.3, 0.3, (3, 16))
+    found = network.face_differences(network.weights, theta, 0.3)
+    for row, noise in zip(found, theta, strict=True):
+        for i in range(16):
+            upper, lower = network.weights + noise, network.weights + noise
+            upper[i], lower[i] = network.weights[i] + 0.3, network.weights[i] - 0.3
+            slope = (naive_loss(network, upper) - naive_loss(network, lower)) / 0.6
+            assert row[i] == pytest.approx(slope, rel=1e-9, abs=1e-12)
+
+
+def naive_filter_noise(network, u, strength):
+    """A filter: the weights of one hidden unit, or those of the output."""
+    inputs, hidden = network.X.shape[1], len(u) // (network.X.shape[1] + 1)
+    noise = []
+    for part in [slice(inputs * j, inputs * (j + 1)) for j in range(hidden)] + [
+        slice(inputs * hidden, None)
+    ]:
+        w, direction = network.weights[part], u[part]
+        length = np.sqrt(direction @ direction) + 1e-6
+        noise.extend(strength * np.sqrt(w @ w) * direction / length)
+    return np.array(noise)
+
+
+def test_a_networks_filter_noise_by_loops(network):
+    u = np.random.default_rng(5).uniform(-1.0, 1.0, (6, 16))
+    expected = [naive_filter_noise(network, row, 0.3) for row in u]
+    np.testing.assert_allclose(network.filter_noise(u, 0.3), expected, rtol=1e-12)
+
+
+def test_a_networks_traces_by_differences(network):
+    taught = network.taught()
+    parts = np.zeros(2)
+    for i, shift in enumerate(1e-5 * np.eye(16)):
+        both = naive_loss(taught, taught.weights + shift) + naive_loss(
+            taught, taught.weights - shift
+        )
+        parts[int(i >= 12)] += both / 1e-10
+    np.testing.assert_allclose(taught.layer_traces(), parts, rtol=1e-5)
+    assert taught.measured_trace() == pytest.approx(parts.sum(), rel=1e-4)
+
+
+def test_rescaled_layers_make_the_same_function(network):
+    scaled = network.rescaled(3.0)
+    np.testing.assert_allclose(scaled.outputs(), network.outputs(), rtol=1e-12)
+    np.testing.assert_allclose(scaled.weights[:12], 3.0 * network.weights[:12])
+    np.testing.assert_allclose(scaled.weights[12:], network.weights[12:] / 3.0)
+
+
+def test_deviations_of_mean_gradients_are_standard_normal():
+    n = 60  # seeds
+    for name in ("smooth_z", "relu_z"):
+        z = over_seeds(unbiasedness, name, n)
+        squares = np.mean(z**2, axis=1)
+        assert_mean(np.sum(z, axis=1), 0.0)
+        assert_mean(squares, 1.0)
+        with pytest.raises(AssertionError):
+            assert_mean(squares, 2.5)
+        with pytest.raises(AssertionError):
+            assert_mean(np.sum(z + 1.0, axis=1), 0.0)
+    found = small(unbiasedness)
+    assert (float(found.box_pathwise), float(found.box_error)) == (0.0, 0.0)
+    # The smoothed well rises from -1 to 0 over the width 2a of the box.
+    assert float(found.box_gradient) == pytest.approx(1 / 0.8)
+
+
+# --- motion ---------------------------------------------------------------------------------------
+
+
+def lyapunov_variance(form, momentum, rate, curvature=2.0, square=0.3**2 / 3):
+    """Stationary variance of (w, v) by one step's matrix and the noise that enters."""
+    step = np.array([[1 - rate * curvature, -rate * momentum], [curvature, momentum]])
+    enters = np.array([-rate * curvature, curvature])
+    if form == "noisy":
+        enters = enters + np.array([1.0, 0.0])
+    strength = square / (4 if form == "copies" else 1)
+    return solve_discrete_lyapunov(step, strength * np.outer(enters, enters))[0, 0]
+
+
+def test_stationary_variances_by_lyapunovs_equation():
+    n = 30  # seeds
+    found = small(denoising)
+    for form, momentum, rate in itertools.product(
+        ("denoised", "copies", "noisy"), (0.0, 0.7), (0.1, 0.6)
+    ):
+        at = {"form": form, "momentum": momentum, "learning_rate": rate}
+        expected = lyapunov_variance(**{"form": form, "momentum": momentum, "rate": rate})
+        assert float(found.predicted.sel(at)) == pytest.approx(expected, rel=1e-10)
+        measured = over_seeds(denoising, "variance", n, **at)
+        assert_mean(measured, expected)
+        with pytest.raises(AssertionError):
+            assert_mean(measured, 1.15 * expected)
+
+
+def test_where_trajectories_end_up():
+    found = small(survival)
+    starts = np.linspace(-3, 3, 49)
+    np.testing.assert_allclose(found.start, starts)
+    for a, count in ((0.3, 7), (0.5, 1)):
+        minima = rastrigin_minima(a, reach=3.0)
+        one = found.sel(a=a)
+        assert len(minima) == int(one.n_minima)
+        np.testing.assert_allclose(one.minima.values[: len(minima)], minima, atol=1e-7)
+        assert np.all(np.isnan(one.minima.values[len(minima) :]))
+        near = [[abs(end - each) < 0.25 for each in minima] for end in one.end.values]
+        assert float(one.settled) == np.mean([any(row) for row in near])
+        assert int(one.visited) == sum(any(column) for column in zip(*near, strict=True))
+        assert int(one.visited) == len(minima)
+        assert (len(minima) == 1) == (count == 1)
+    # Noise this strong leaves each trajectory in the basin of its start, but near the rims.
+    minima = rastrigin_minima(0.3, reach=3.0)
+    for start, end in zip(starts, found.end.sel(a=0.3).values, strict=True):
+        nearest = minima[np.argmin(np.abs(minima - start))]
+        if abs(start - nearest) < 0.3:
+            assert abs(end - nearest) < 0.25
+
+
+def test_imbalance_of_two_factors():
+    found = small(balance)
+    times = np.array([0.4, 0.8, 1.2, 1.6, 2.0])
+    np.testing.assert_allclose(found.time, times)
+    first = 1.6**2 - 0.5**2
+    np.testing.assert_allclose(found.predicted, first * np.exp(-4 * 0.03 * times), rtol=1e-12)
+    plain = found.sel(form="SmoothOut")
+    np.testing.assert_allclose(plain.imbalance, found.predicted, rtol=0.01)
+    assert float(plain.imbalance[-1]) < 0.85 * first
+    assert float(found.balanced) == pytest.approx(np.sqrt(1 - 0.03), rel=1e-12)
+    # At the end the product has come to rest on E[(w + θ)(w + θ)'] = its mean slope's zero:
+    # w_1 w_2 = 1 - v (w_1/w_2 + w_2/w_1) + ... lies between the balanced one and 1 - 2 v.
+    assert 0.9 < float(plain.product[-1]) < 1.0
+
+
+def test_adasmoothout_on_two_factors_by_a_loop():
+    found = balance(time=0.02, learning_rate=0.002, trajectories=3, records=2, seed=5)
+    w = [[2.0, 0.5] for _ in range(3)]
+    rng = np.random.default_rng([5, 2])
+    for _ in range(10):
+        draws = rng.uniform(-1.0, 1.0, (3, 2))
+        for i, (x, y) in enumerate(w):
+            u, v = x + 0.3 * abs(x) * draws[i, 0], y + 0.3 * abs(y) * draws[i, 1]
+            excess = 2 * (u * v - 1)
+            w[i] = [x - 0.002 * excess * v, y - 0.002 * excess * u]
+    ada = found.sel(form="AdaSmoothOut").isel(time=-1)
+    assert float(ada.imbalance) == pytest.approx(np.mean([x**2 - y**2 for x, y in w]), rel=1e-12)
+    assert float(ada.product) == pytest.approx(np.mean([x * y for x, y in w]), rel=1e-12)
+    whole = small(balance).sel(form="AdaSmoothOut").isel(time=-1)
+    assert float(whole.imbalance) == pytest.approx(1.6**2 - 0.5**2, rel=0.01)  # kept
+    assert float(whole.product) == pytest.approx(1 / 1.03, rel=0.02)
+    assert float(small(balance).adaptive_product) == pytest.approx(1 / 1.03, rel=1e-12)
+
+
+def rippled_descent(rate, noise_radius, rng, n=200):
+    """Mean squared distance at the end of SGD with uniform noise of the gradient."""
+    k, x = 2 * np.pi / 0.1, rng.uniform(-1, 1, n)
+    for _ in range(round(8 / rate)):
+        y = x - rate * noise_radius * rng.uniform(-1, 1, n)
+        x = y - rate * (y + 5.5 / k * np.sin(k * y))
+    return np.mean(x**2)
+
+
+def test_one_point_convexity_by_hand():
+    found = small(one_point_convergence)
+    least = -minimize_scalar(np.sinc, bounds=(1, 2), method="bounded").fun  # of -sin(y)/y: 0.217
+    assert float(found.plain_convexity) == pytest.approx(1 - 5.5 * least, abs=1e-6)
+    for rate in (0.008, 0.015):
+        one = found.sel(learning_rate=rate)
+        left = np.sinc(2 * rate * 50 / 0.1)
+        c = 1 - 5.5 * max(left * least, -left)
+        assert float(one.convexity) == pytest.approx(c, abs=1e-4)
+        contraction = 2 * rate * c - (6.5 * rate) ** 2
+        bound = (rate * 50 * (1 + 6.5 * rate)) ** 2 / contraction
+        assert float(one.predicted) == pytest.approx(bound, rel=1e-3)
+
+
+def test_distance_from_the_center_by_a_loop():
+    n = 30  # seeds
+    rng = np.random.default_rng(1)
+    by_loop = np.array([rippled_descent(0.015, 50.0, rng) for _ in range(n)])
+    found = over_seeds(one_point_convergence, "squared_radius", n, learning_rate=0.015)
+    assert_mean(found - by_loop, 0.0)
+    assert np.mean(found) < float(small(one_point_convergence).predicted[-1])
+    with pytest.raises(AssertionError):
+        assert_mean(found - [rippled_descent(0.015, 65.0, rng) for _ in range(n)], 0.0)
+
+
+# --- AdaSmoothOut ---------------------------------------------------------------------------------
+
+
+def test_rescaling_by_loops():
+    found = small(rescaling)
+    network = ReLUNetwork.drawn(
+        inputs=3, hidden=4, examples=5, rng=np.random.default_rng([0, 1])
+    ).taught()
+    u = np.random.default_rng([0, 2]).uniform(-1.0, 1.0, (40, 16))
+    parts = network.layer_traces()
+    for scale in (0.5, 1.0, 3.0):
+        one = found.sel(scale=scale)
+        scaled = network.rescaled(scale)
+        noises = {
+            "SmoothOut": 0.05 * u,
+            "AdaSmoothOut": [naive_filter_noise(scaled, row, 0.2) for row in u],
+        }
+        for form, noise in noises.items():
+            losses = [naive_loss(network, scaled.weights + theta) for theta in noise]
+            assert float(one.smoothed_loss.sel(form=form)) == pytest.approx(np.mean(losses))
+            error = np.std(losses, ddof=1) / np.sqrt(40)
+            assert float(one.standard_error.sel(form=form)) == pytest.approx(error)
+        trace = parts[0] / scale**2 + parts[1] * scale**2
+        assert float(one.predicted_trace) == pytest.approx(trace, rel=1e-12)
+        assert float(one.trace) == pytest.approx(trace, rel=1e-3)
+        assert 0 <= float(one.function_change) < 1e-14
+    ada, plain = (found.smoothed_loss.sel(form=form) for form in ("AdaSmoothOut", "SmoothOut"))
+    np.testing.assert_allclose(ada, ada[1], rtol=1e-9)
+    assert float(plain.max() / plain.min()) > 1.5
+
+
+def test_the_largest_change_of_the_function_is_found(monkeypatch):
+    rescaled = ReLUNetwork.rescaled
+
+    def spoiled(network, scale):
+        scaled = rescaled(network, scale)
+        scaled.weights[12:] *= 1 + 0.01 * (scale == 3.0)
+        return scaled
+
+    monkeypatch.setattr(ReLUNetwork, "rescaled", spoiled)
+    found = rescaling(**SMALL[rescaling])
+    np.testing.assert_allclose(found.function_change, [0, 0, 0.01], atol=1e-12)
+
+
+def test_filters_by_loops():
+    found = small(filter_rule)
+    rng = np.random.default_rng([0, 1])
+    weights = rng.normal(size=(3, 4)) * np.exp(rng.normal(size=(3, 1)))
+    noise = np.empty((200, 3, 4))
+    for t in range(200):
+        u = rng.uniform(-1.0, 1.0, (3, 4))
+        for f in range(3):
+            length = np.sqrt(weights[f] @ weights[f]) / (np.sqrt(u[f] @ u[f]) + 1e-6)
+            noise[t, f] = 0.2 * length * u[f]
+    for f in range(3):
+        predicted = 0.2**2 * (weights[f] @ weights[f]) / 4
+        assert float(found.variance[f]) == pytest.approx(np.mean(noise[:, f] ** 2) / predicted)
+        pairs = itertools.combinations(noise[:, f].T, 2)
+        largest = max(abs(a @ b) / np.sqrt((a @ a) * (b @ b)) for a, b in pairs)
+        assert float(found.correlation_z[f]) == pytest.approx(np.sqrt(200) * largest)
+    assert np.all(found.length_error < 1e-9)
+
+
+def test_a_noise_of_another_length_is_seen(monkeypatch):
+    from theory import smoothout
+
+    right = smoothout.filter_noise
+    monkeypatch.setattr(
+        smoothout,
+        "filter_noise",
+        lambda *arguments, **options: 1.01 * right(*arguments, **options),
+    )
+    found = filter_rule(**SMALL[filter_rule])
+    np.testing.assert_allclose(found.length_error, 0.01, rtol=1e-6)
+
+
+def test_filter_noise_has_the_variance_that_is_predicted():
+    n = 40  # seeds
+    ratios = over_seeds(filter_rule, "variance", n)[:, 0]
+    # The length is fixed: what is left to chance is E(1 + 1e-6/|u|)^-2, nearly 1.
+    np.testing.assert_allclose(ratios, 1.0, rtol=1e-4)

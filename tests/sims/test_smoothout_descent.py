@@ -3,7 +3,7 @@ import pytest
 from stat_asserts import assert_mean
 
 from sims import streams
-from sims._smoothout_kernels import ROWS, WIDTH
+from sims._smoothout_kernels import NUMBERS, WIDTH
 from sims.smoothout import descend, first_arrival
 from sims.streams import LANES
 from theory.landscapes import DoubleWell, LineLandscape, Parabola, Quadratic
@@ -44,15 +44,20 @@ def numbers(state, count, normal):
     return np.ravel([streams.normals(state) for _ in range(-(-count // 2))])[:count]
 
 
-def noise_of(seed, shape, normal, line):
-    """Noise (n, ...) of n trajectories: a stream each on the line, in space the rows of a block."""
-    n, count = shape[0], int(np.prod(shape[1:]))
+def noise_of(seed, shape, normal, line, together):
+    """Noise (n, steps, ...) of n trajectories: a stream each on the line, in space a block.
+
+    In space it is drawn for so many steps together, in whole pairs of rows of the block.
+    """
+    n, steps, each = shape[0], shape[1], int(np.prod(shape[2:]))
     if line:
+        count = steps * each
         return np.reshape([numbers(s, count, normal) for s in streams.states(seed, n)], shape)
-    each = 2 * -(-count // (2 * WIDTH))
-    columns = [numbers(s, each, normal) for s in streams.states(seed, n * WIDTH)]
-    rows = np.reshape(columns, (n, WIDTH, each)).swapaxes(1, 2)
-    return rows.reshape(n, -1)[:, :count].reshape(shape)
+    draws, rows = -(-steps // together), 2 * -(-together * each // (2 * WIDTH))
+    columns = [numbers(s, draws * rows, normal) for s in streams.states(seed, n * WIDTH)]
+    drawn = np.reshape(columns, (n, WIDTH, draws, rows)).transpose(0, 2, 3, 1)
+    used = drawn.reshape(n, draws, -1)[:, :, : together * each]
+    return used.reshape(n, draws * together, each)[:, :steps].reshape(shape)
 
 
 def naive(
@@ -74,8 +79,10 @@ def naive(
     seeds = [int(child.integers(2**63)) for child in np.random.default_rng(seed).spawn(2)]
     n, rest = len(start), start.shape[1:]
     line = isinstance(landscape, LineLandscape)
-    theta = strength * noise_of(seeds[0], (n, steps, copies, *rest), noise == "normal", line)
-    kicks = gradient_noise * noise_of(seeds[1], (n, steps, *rest), True, line)
+    together = max(1, NUMBERS // (copies * landscape.dimension))
+    shape, normal = (n, steps, copies, *rest), noise == "normal"
+    theta = strength * noise_of(seeds[0], shape, normal, line, together)
+    kicks = gradient_noise * noise_of(seeds[1], (n, steps, *rest), True, line, together)
     w, v, points = start, 0.0, []
     for t in range(steps):
         now = theta[:, t] * (1.0 if schedule is None else schedule[t])
@@ -99,11 +106,10 @@ def test_trajectories_are_those_of_a_naive_loop(landscape, name):
         assert np.max(np.abs(found.points - other)) > 1e-4
 
 
-def test_a_trajectory_uses_more_noise_than_its_buffer_holds():
-    d = 7 * WIDTH + 3
+@pytest.mark.parametrize("d", [7 * WIDTH + 3, NUMBERS + 5])
+def test_noise_is_drawn_for_several_steps_or_for_one_at_a_time(d):
     plain = Quadratic(hessian_matrix=np.diag(np.linspace(0.5, 1.5, d)), center=1.0)
-    steps = 2 * ROWS * WIDTH // d + 2
-    options = {**PLAIN, "steps": steps, "noise": "normal", "gradient_noise": 0.1}
+    options = {**PLAIN, "steps": 2 * (NUMBERS // d) + 2, "noise": "normal", "gradient_noise": 0.1}
     found = descend(plain, np.zeros((2, d)), rng=0, **options).points[-1]
     expected = naive(plain, np.zeros((2, d)), seed=0, **options)[-1]
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
