@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from paper_figures.style import (
     BLUE,
@@ -22,11 +20,13 @@ from paper_figures.style import (
     PURPLE,
     RED,
     draw_curve,
-    mean_and_error,
+    draw_guide,
+    draw_points,
+    head,
     page,
+    plain_ticks,
     shades,
 )
-from theory.smoothout import smoothout_variance
 
 Data = Mapping[str, xr.Dataset]
 
@@ -48,29 +48,6 @@ _MARKERS = "osD^"
 _DIMENSION = "dimension m"
 _RATE = "learning rate ε"
 _MATCHED = "strength a (normal noise: σ = a/√3)"
-
-
-def _title(drawing: Figure, text: str, data: Data, remark: str = "mean and 2 s.e.") -> None:
-    seeds = max(d.sizes["seed"] for d in data.values())
-    drawing.suptitle(f"{text} ({seeds} seed{'s' * (seeds > 1)}: {remark})", fontsize=9)
-
-
-def _ticks(axis: Axis, values: Iterable[float]) -> None:
-    """Put ticks on a logarithmic axis, written as plain numbers, where there are few decades."""
-    axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
-
-
-def _points(axes: Axes, x: Any, values: xr.DataArray, colour: Any, label: str, **mark: Any) -> None:
-    """Draw means over seeds with bars of two standard errors."""
-    mean, error = mean_and_error(values)
-    mark = {"marker": "o", "linestyle": "none", "capsize": 2, "elinewidth": 1.0, **mark}
-    axes.errorbar(x, mean, error, color=colour, label=label, **mark)
-
-
-def _guide(axes: Axes, x: Any, y: Any, label: str = "", linestyle: str = ":") -> None:
-    axes.plot(x, y, color=GRAY, linewidth=1.0, linestyle=linestyle, label=label)
 
 
 def _first(d: xr.Dataset) -> xr.Dataset:
@@ -133,7 +110,7 @@ def minima(data: Data) -> Figure:
         0.5, 1.0, color=BLUE, alpha=0.1, linewidth=0, label="uniform: ripples upside down"
     )
     b = merging.b.values
-    _guide(wells, [0, 1.1 * b.max()], [0, 1.1 * b.max()], "a = b")
+    draw_guide(wells, [0, 1.1 * b.max()], [0, 1.1 * b.max()], "a = b")
     for (noise, colour), marker, size in zip(_LAWS.items(), "os", (10, 5), strict=True):
         look: dict[str, Any] = {"color": colour, "label": noise}
         number.plot(counts.a, counts.n_minima.sel(noise=noise), ".-", linewidth=1.0, **look)
@@ -171,7 +148,7 @@ def ends(data: Data) -> Figure:
         axes.set_yticks(range(-6, 7, 3))
         axes.label_outer()
         axes.grid(visible=False)
-    _title(
+    head(
         drawing,
         "x² + 10 (1 - cos 2πx): ends of trajectories",
         data,
@@ -199,7 +176,7 @@ def theorem_1(data: Data) -> Figure:
         curvature.text(x, 0.25, text, color=GRAY, transform=curvature.transAxes)
     curvature.set(xlabel="strength over width a/s", ylabel="curvature", title="(b) w² exp(-w²/2s²)")
     curvature.legend(fontsize=7)
-    _title(drawing, "Theorem 1, corrected: flatness is not used, and a minimum may turn over", data)
+    head(drawing, "Theorem 1, corrected: flatness is not used, and a minimum may turn over", data)
     return drawing
 
 
@@ -239,7 +216,7 @@ def theorem_2(data: Data) -> Figure:
     quadratics.set(xscale="log", ylim=(0, 1.05), xlabel="curvature λ", ylabel="largest lifted ε/a")
     quadratics.set_title("(d) quadratics, flat and sharp")
     quadratics.legend(ncols=2)
-    _title(drawing, "Theorem 2, corrected: the bound, the limit, and what it cannot tell", data)
+    head(drawing, "Theorem 2, corrected: the bound, the limit, and what it cannot tell", data)
     return drawing
 
 
@@ -254,7 +231,7 @@ def _lifts(axes: Axes, d: xr.Dataset) -> None:
         # With fewer draws in the cone their standard error tells nothing.
         normal = (bound * d.draws >= 100).values & one.measured.notnull().all("seed").values
         drawn = 1 - one.measured.isel(m=normal)
-        _points(axes, drawn.m, drawn, colour, f"ε' = {outer:g} a")
+        draw_points(axes, drawn.m, drawn, colour, f"ε' = {outer:g} a")
     axes.set(xscale="log", yscale="log", xlim=(0.8, 2000), ylim=(1e-6, 2), xlabel=_DIMENSION)
     axes.set(ylabel="1 - lowest smoothed loss", title="(a) capped cones (marks: drawn)")
     handles, _ = axes.get_legend_handles_labels()
@@ -289,7 +266,7 @@ def _first_lifted(axes: Axes, d: xr.Dataset) -> None:
         one = d.sel(outer=outer)
         axes.plot(one.threshold, one.switch, marker, color=colour, label=f"ε' = {outer:g} a")
     top = 1.5 * float(d.threshold.max())
-    _guide(axes, [0.8, top], [0.8, top], "m = m*")
+    draw_guide(axes, [0.8, top], [0.8, top], "m = m*")
     axes.set(xscale="log", yscale="log", xlabel="Theorem A's m*", ylabel="first lifted m, exact")
     shares = ", ".join(f"{share:g}" for share in d.share.values)
     axes.set_title(f"(c) capped cones: ε/ε' = {shares}")
@@ -310,13 +287,13 @@ def critical_strength(data: Data) -> Figure:
         ratio.plot(d.m, values / first.leading, marker=".", label=label, **look)
     second = first.second_strength.dropna("m")
     strength.plot(second.m, second, "o", color=BLUE, mfc="white", label="a by a second route")
-    _guide(strength, d.m, first.leading, "leading law ∝ 1/√m")
+    draw_guide(strength, d.m, first.leading, "leading law ∝ 1/√m")
     ratio.axhline(1.0, color=GRAY, linewidth=0.8)
     strength.set(yscale="log", ylabel="critical strength", title="(a) critical strength")
     ratio.set(ylabel="critical strength over the law", title="(b) ratio to the law")
     for factor, colour, marker in zip(d.factor.values, (RED, GREEN), "v^", strict=True):
         z = d.z.sel(factor=factor).dropna("m")
-        _points(leads, z.m, z, colour, f"at {factor:g} a", marker=marker)
+        draw_points(leads, z.m, z, colour, f"at {factor:g} a", marker=marker)
     leads.axhspan(-LEAD, LEAD, color=GRAY, alpha=0.25, linewidth=0, label="asked: beyond")
     leads.set_yscale("symlog", linthresh=LEAD)
     leads.set(ylim=(-1e4, 1e6), yticks=[-1000, -100, -10, 0, 10, 100, 1000])
@@ -326,7 +303,7 @@ def critical_strength(data: Data) -> Figure:
     for axes in (strength, ratio, leads):
         axes.set(xscale="log", xlabel=_DIMENSION)
     _legend_below(drawing, strength, 4)
-    _title(drawing, "The flat well becomes the deeper one at a strength ∝ 1/√m", data)
+    head(drawing, "The flat well becomes the deeper one at a strength ∝ 1/√m", data)
     return drawing
 
 
@@ -353,7 +330,7 @@ def elimination(data: Data) -> Figure:
         "(b): a minimum is left": {"marker": "o", "markerfacecolor": "white"},
     }
     _legend_below(drawing, slopes, 3, _keys(keys))
-    _title(drawing, "Theorem D: a slope clears a sharp well away", data)
+    head(drawing, "Theorem D: a slope clears a sharp well away", data)
     return drawing
 
 
@@ -368,7 +345,7 @@ def _escapes(axes: Axes, d: xr.Dataset, colour: str, shift: float) -> None:
         (~gone & ~cleared, {"markerfacecolor": "white"}),
     ):
         part = d.escaped.isel(m=chosen)
-        _points(axes, part.m + shift, part, colour, "", markersize=6, **fill)
+        draw_points(axes, part.m + shift, part, colour, "", markersize=6, **fill)
 
 
 def noise_laws(data: Data) -> Figure:
@@ -383,7 +360,7 @@ def noise_laws(data: Data) -> Figure:
         ratio.plot(d.half_width, decades.sel(m=m), "o-", **look)
         if measured.sel(m=m).notnull().all():
             difference.plot(d.half_width, exact.sel(m=m), **{**look, "label": ""})
-            _points(difference, d.half_width, measured.sel(m=m), colour, f"m = {m}")
+            draw_points(difference, d.half_width, measured.sel(m=m), colour, f"m = {m}")
     at = float(first.crossover.mean())
     for axes in (ratio, difference):
         axes.axhline(0.0, color=GRAY, linewidth=0.8)
@@ -395,7 +372,7 @@ def noise_laws(data: Data) -> Figure:
     ratio.set(ylabel="log₁₀ of normal over uniform noise's", title="(a) share left, ratio (exact)")
     difference.set_ylabel("normal less uniform noise's")
     difference.set_title("(b) share left, difference (lines: exact)")
-    _title(drawing, f"Uniform noise leaves less only of wells narrower than {at:.3f} a", data)
+    head(drawing, f"Uniform noise leaves less only of wells narrower than {at:.3f} a", data)
     return drawing
 
 
@@ -415,52 +392,35 @@ _FORMS = {
 def denoising(data: Data) -> Figure:
     """Draw stationary variances against the learning rate, and over the predicted ones."""
     d = data["denoising"]
-    parameters = json.loads(d.attrs["parameters"])
     drawing, [[*variances, error]] = page(1, d.sizes["momentum"] + 1, 3.1)
     rate = d.learning_rate.values
     for letter, axes, momentum in zip("ab", variances, d.momentum.values, strict=True):
         for i, (form, (label, colour, marker)) in enumerate(_FORMS.items()):
             one = d.sel(form=form, momentum=momentum)
             look: dict[str, Any] = {"marker": marker}
-            axes.plot(*_predicted_variances(d, form, momentum), color=colour, linewidth=1.0)
-            _points(axes, rate, one.variance, colour, label, **look)
+            line = _first(one).curve
+            axes.plot(line.fine_rate, line, color=colour, linewidth=1.0)
+            draw_points(axes, rate, one.variance, colour, label, **look)
             look["markerfacecolor"] = "white" if momentum else colour
             # Shifted, as the marks would hide each other.
-            _points(
+            draw_points(
                 error, rate * 1.06 ** (i - 1), one.variance / one.predicted - 1, colour, "", **look
             )
         axes.set(yscale="log", ylabel="stationary variance of w")
         axes.set_ylim(0.5 * float(d.variance.min()), 2 * float(d.variance.max()))
         axes.set_title(f"({letter}) momentum {momentum:g}")
     variances[0].axvline(
-        0.5 / parameters["curvature"], color=GRAY, linewidth=1.0, linestyle=":", label="ε λ = 1/2"
+        float(d.alike.isel(seed=0)), color=GRAY, linewidth=1.0, linestyle=":", label="ε λ = 1/2"
     )
     error.axhspan(-VARIANCE_ERROR, VARIANCE_ERROR, color=GREEN, alpha=0.15, linewidth=0)
     error.set(ylabel="measured / predicted - 1", title="(c) open: momentum 0.9")
     for axes in (*variances, error):
         axes.set(xscale="log", xlabel=_RATE)
-        _ticks(axes.xaxis, rate)
+        plain_ticks(axes.xaxis, rate)
         axes.tick_params(axis="x", labelsize=7)
     _legend_below(drawing, variances[0], 4)
-    _title(drawing, "De-noising keeps the weights nearer where steps are small", data)
+    head(drawing, "De-noising keeps the weights nearer where steps are small", data)
     return drawing
-
-
-def _predicted_variances(d: xr.Dataset, form: str, momentum: float) -> tuple[Any, Any]:
-    """Return learning rates in small steps, and variances that depend on ε λ alone."""
-    parameters = json.loads(d.attrs["parameters"])
-    rates = np.geomspace(*d.learning_rate.values[[0, -1]], 400)
-    variance = smoothout_variance(
-        parameters["curvature"] * rates / rates[-1],
-        strength=parameters["strength"],
-        learning_rate=rates[-1],
-        momentum=momentum,
-        denoise=form != "noisy",
-    )
-    if form == "copies":
-        at = d.predicted.isel(seed=0, momentum=0, learning_rate=0)
-        variance *= float(at.sel(form="copies") / at.sel(form="denoised"))
-    return rates, variance
 
 
 def balance(data: Data) -> Figure:
@@ -474,14 +434,14 @@ def balance(data: Data) -> Figure:
         draw_curve(product, one["product"], "time", colour, form)
         line = {"color": colour, "linewidth": 1.0, "linestyle": "--"}
         product.axhline(end, label=f"its end, predicted: {end:.4f}", **line)
-    _guide(imbalance, d.time, first.predicted, "SmoothOut, predicted", "--")
+    draw_guide(imbalance, d.time, first.predicted, "SmoothOut, predicted", "--")
     imbalance.set(ylabel="mean of w₁² - w₂²", title="(a) imbalance")
     imbalance.set_ylim(0, 1.4 * float(d.imbalance.max()))
     product.set(ylabel="mean of w₁ w₂", title="(b) product")
     for axes in (imbalance, product):
         axes.set_xlabel("time: learning rate × steps")
         axes.legend(fontsize=7, loc="upper right")
-    _title(drawing, "(w₁w₂ - 1)²: SmoothOut balances the factors, AdaSmoothOut does not", data)
+    head(drawing, "(w₁w₂ - 1)²: SmoothOut balances the factors, AdaSmoothOut does not", data)
     return drawing
 
 
@@ -495,7 +455,7 @@ def rescaling(data: Data) -> Figure:
         draw_curve(loss, losses.sel(form=form), "scale", colour, form, **mark)
     traces, predicted = (each / each.sel(scale=1.0) for each in (d.trace, d.predicted_trace))
     draw_curve(trace, traces, "scale", BLUE, "measured", linestyle="none", **mark)
-    _guide(trace, d.scale, predicted.mean("seed"), "α⁻² T₁ + α² T₂", "--")
+    draw_guide(trace, d.scale, predicted.mean("seed"), "α⁻² T₁ + α² T₂", "--")
     for values, colour, label, limit in (
         (np.abs(d.trace / d.predicted_trace - 1), BLUE, "trace: error", TRACE_ERROR),
         (d.function_change, RED, "function: change", FUNCTION_ERROR),
@@ -511,7 +471,7 @@ def rescaling(data: Data) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="rescaling α of the layers")
         axes.legend(fontsize=7, loc="upper center")
     error.set_ylim(1e-17, 10)
-    _title(drawing, "One function, its layers rescaled", data, "mean and range")
+    head(drawing, "One function, its layers rescaled", data, "mean and range")
     return drawing
 
 
@@ -521,9 +481,9 @@ def one_point(data: Data) -> Figure:
     rate = d.learning_rate.values
     drawing, [[distance, convexity]] = page(1, 2, 3.0)
     distance.plot(rate, first.predicted, color=RED, linewidth=1.2, label="the theorem's bound")
-    _points(distance, rate, d.squared_radius, BLUE, "SGD")
+    draw_points(distance, rate, d.squared_radius, BLUE, "SGD")
     factor = float((d.squared_radius * d.convexity / d.learning_rate).mean())
-    _guide(distance, rate, factor * rate / first.convexity, "∝ ε/c", "--")
+    draw_guide(distance, rate, factor * rate / first.convexity, "∝ ε/c", "--")
     distance.set(yscale="log", ylabel="mean squared distance")
     distance.set_title("(a) distance from the center")
     distance.legend()
@@ -536,6 +496,6 @@ def one_point(data: Data) -> Figure:
     convexity.legend(loc="center right")
     for axes in (distance, convexity):
         axes.set(xscale="log", xlabel=_RATE)
-        _ticks(axes.xaxis, rate)
-    _title(drawing, "A rippled parabola: smoothing makes it one-point convex", data)
+        plain_ticks(axes.xaxis, rate)
+    head(drawing, "A rippled parabola: smoothing makes it one-point convex", data)
     return drawing

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from paper_figures._zhang_2017_measures import norm_ratios
 from paper_figures.style import (
@@ -23,9 +22,13 @@ from paper_figures.style import (
     PURPLE,
     RED,
     draw_curve,
+    draw_guide,
+    draw_points,
     finite,
+    head,
     mean_and_error,
     page,
+    plain_ticks,
     shades,
 )
 
@@ -50,17 +53,6 @@ _NORM = "norm of the interpolant"
 _LABEL_COLOURS = {"true": BLUE, "random": RED, "forced": RED}
 
 
-def _seeds(data: Data) -> str:
-    least, most = (pick(d.sizes["seed"] for d in data.values()) for pick in (min, max))
-    if most == 1:
-        return "1 seed"
-    return f"{most} seeds" if least == most else f"{least} to {most} seeds"
-
-
-def _title(drawing: Figure, text: str, data: Data, remark: str = "mean and 2 s.e.") -> None:
-    drawing.suptitle(f"{text} ({_seeds(data)}: {remark})", fontsize=9)
-
-
 def _largest(
     axes: Axes, values: xr.DataArray, dim: str, colour: Any, label: str, **line: Any
 ) -> None:
@@ -70,30 +62,12 @@ def _largest(
     axes.plot(values[dim], values, color=colour, label=label, **line)
 
 
-def _points(axes: Axes, x: Any, values: xr.DataArray, colour: Any, label: str, **mark: Any) -> None:
-    """Draw means over seeds with bars of two standard errors."""
-    mean, error = mean_and_error(values)
-    mark = {"marker": "o", "linestyle": "none", "capsize": 2, "elinewidth": 1.0, **mark}
-    axes.errorbar(x, mean, error, color=colour, label=label, **mark)
-
-
-def _guide(axes: Axes, x: Any, y: Any, label: str, linestyle: str = ":") -> None:
-    axes.plot(x, y, color=GRAY, linewidth=1.0, linestyle=linestyle, label=label)
-
-
 def _style_keys(styles: Mapping[str, Any]) -> list[Line2D]:
     """Return entries of a legend that say what line styles mean."""
     return [
         Line2D([], [], color="black", linewidth=1.2, linestyle=style, label=label)
         for label, style in styles.items()
     ]
-
-
-def _ticks(axis: Axis, values: Iterable[float]) -> None:
-    """Put ticks on a logarithmic axis, written as plain numbers, where there are few decades."""
-    axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
 
 
 # --- memorization --------------------------------------------------------------------------------
@@ -144,9 +118,7 @@ def construction(data: Data) -> Figure:
     profile.grid(visible=False)
     drawing.legend(*profile.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     n = d.sizes["n"]
-    _title(
-        drawing, f"Theorem 1: {2 * n + 2} weights fit any labels of {n} points", data, "the first"
-    )
+    head(drawing, f"Theorem 1: {2 * n + 2} weights fit any labels of {n} points", data, "the first")
     return drawing
 
 
@@ -196,7 +168,7 @@ def interleaving(data: Data) -> Figure:
     handles, _ = over_n.get_legend_handles_labels()
     keys = _style_keys({"left: float64": "-", "with feedback": "--"})
     drawing.legend(handles=[*handles, *keys], loc="outside lower center", ncols=5, fontsize=7)
-    _title(
+    head(
         drawing,
         "Biases beyond the gaps' middle are unstable in floating point",
         data,
@@ -216,7 +188,7 @@ def rounding(data: Data) -> Figure:
         draw_curve(margins, one.margin, "n", colour, label, whole=True)
         draw_curve(weights, one.largest_weight, "n", colour, label, whole=True)
     n = d.n.values.astype(float)
-    _guide(errors, n, _ROUNDING * n**2, "n²u, u = 1.1e-16")
+    draw_guide(errors, n, _ROUNDING * n**2, "n²u, u = 1.1e-16")
     errors.plot(
         *zip(*ERROR_LIMITS, strict=True),
         color="black",
@@ -226,9 +198,9 @@ def rounding(data: Data) -> Figure:
         mew=1.5,
         label="asked of feedback",
     )
-    _guide(margins, n, 2 * np.sqrt(np.pi) / n**2, "2√π/n²")
+    draw_guide(margins, n, 2 * np.sqrt(np.pi) / n**2, "2√π/n²")
     first = d.largest_weight.mean(["seed", "n_features"]).values[0]
-    _guide(weights, n, first * (n / n[0]) ** 2, "∝ n²")
+    draw_guide(weights, n, first * (n / n[0]) ** 2, "∝ n²")
     for axes, y_label, title in (
         (errors, "largest error", "rounding"),
         (margins, "smallest projected gap", "the gaps"),
@@ -241,7 +213,7 @@ def rounding(data: Data) -> Figure:
     handles, _ = errors.get_legend_handles_labels()
     keys = _style_keys({"with feedback": "-", "each rounded": "--"})
     errors.legend(handles=[*keys, *handles[-2:]], loc="upper left", fontsize=6.5)
-    _title(
+    head(
         drawing,
         "Feedback keeps Theorem 1 exact in float64",
         data,
@@ -264,9 +236,9 @@ def depths(data: Data) -> Figure:
         value = float(d[f"general_{name}"].max())
         label = "4⌈n/d⌉ units, depth 1" if axes is width else ""
         axes.axhline(value, color=GREEN, linewidth=1.2, linestyle="-.", label=label)
-    _guide(width, k, n / k, "n/k")
-    _guide(weights, k, 8 * n + features + 10 * k, "8n + d + 10k", "--")
-    _guide(weights, k, 2 * n + features + 0 * k, "2n + d: depth 1")
+    draw_guide(width, k, n / k, "n/k")
+    draw_guide(weights, k, 8 * n + features + 10 * k, "8n + d + 10k", "--")
+    draw_guide(weights, k, 2 * n + features + 0 * k, "2n + d: depth 1")
     for axes, y_label, title in (
         (width, "units in the widest layer", "width"),
         (weights, "weights that are not zero", "weights"),
@@ -276,12 +248,12 @@ def depths(data: Data) -> Figure:
         axes.set_xticks(k.values, [str(value) for value in k.values])
         axes.minorticks_off()
     width.set(yscale="log")
-    _ticks(width.yaxis, (20, 50, 100, 200, 500))
+    plain_ticks(width.yaxis, (20, 50, 100, 200, 500))
     weights.set_ylim(0, 1.25 * (8 * n))
     weights.legend(loc="upper left", fontsize=7)
     error.set(yscale="log")
     drawing.legend(*width.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    _title(
+    head(
         drawing,
         f"Corollary 1: {n} points in {features} dimensions at depth k",
         data,
@@ -310,7 +282,7 @@ def cost(data: Data) -> Figure:
         seconds = slowest.sel(task=task).dropna("n")
         if seconds.size:
             x = seconds.n.values.astype(float)
-            _guide(
+            draw_guide(
                 time, x, 0.3 * seconds.values[-1] * (x / x[-1]) ** power, label, "-:"[power == 3]
             )
     time.set(xscale="log", yscale="log", xlabel="points n", ylabel="time (s)", title="time")
@@ -318,11 +290,11 @@ def cost(data: Data) -> Figure:
         *time.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5
     )
     draw_curve(memory, d.memory, "n", BLUE, "memorize, at its peak", marker="o")
-    _guide(memory, n, 8 * n**2, "the dense matrix, 8n² bytes", "--")
+    draw_guide(memory, n, 8 * n**2, "the dense matrix, 8n² bytes", "--")
     memory.set(xscale="log", yscale="log", xlabel="points n", ylabel="memory (bytes)")
     memory.set_title("memory beside the data")
     memory.legend(fontsize=7, loc="upper left")
-    _title(drawing, "Theorem 1's network takes time and memory ∝ n", data, "shortest of its times")
+    head(drawing, "Theorem 1's network takes time and memory ∝ n", data, "shortest of its times")
     return drawing
 
 
@@ -346,11 +318,11 @@ def sgd_limit(data: Data) -> Figure:
     distance.set_title("distance along training")
     distance.legend(title="start")
     ends = np.array([0.7 * min(everything), 1.4 * max(everything)])
-    _guide(norms, ends, ends, "equal", "--")
+    draw_guide(norms, ends, ends, "equal", "--")
     norms.set(xscale="log", yscale="log", xlabel="predicted norm", ylabel="norm at the end")
     norms.set_title("norm of the solution found, each seed")
     norms.legend(loc="upper left")
-    _title(drawing, "SGD ends at the solution nearest to its start", data, "mean and range")
+    head(drawing, "SGD ends at the solution nearest to its start", data, "mean and range")
     return drawing
 
 
@@ -407,9 +379,9 @@ def table_3(data: Data) -> Figure:
         last.set_yscale("log")
         low, high = last.get_ylim()
         last.set_ylim(low, high * (high / low) ** 0.5)
-        _ticks(last.yaxis, (0.2, 0.5, 1, 2, 5, 10, 20, 50))
+        plain_ticks(last.yaxis, (0.2, 0.5, 1, 2, 5, 10, 20, 50))
     last.legend(fontsize=7, loc="upper right")
-    _title(drawing, "Table 3: norm and test error of kernel interpolants", data)
+    head(drawing, "Table 3: norm and test error of kernel interpolants", data)
     return drawing
 
 
@@ -425,7 +397,7 @@ def _norms_and_errors(axes: Axes, short: str, found: Mapping[str, xr.Dataset]) -
         fit = d.sel(labels="true", ridge=0.0)
         x, x_error = mean_and_error(fit.rkhs_norm)
         label = _with_n(features, d)
-        _points(
+        draw_points(
             axes, x, 100 * fit.test_error, colour, label, marker=marker, xerr=x_error, **_fill(name)
         )
         if d.attrs.get("dataset", "mnist") in _PAPERS_DATA:
@@ -456,7 +428,7 @@ def norms(data: Data) -> Figure:
     if subsets:
         _over_n(grid.ravel()[:3], dict(sorted(subsets.items())))
     _forced(grid[-1, -1], data["forced"].sel(ridge=0.0))
-    _title(drawing, "The norm of interpolants grows with wrong labels", data)
+    head(drawing, "The norm of interpolants grows with wrong labels", data)
     return drawing
 
 
@@ -473,7 +445,7 @@ def _over_n(panels: Any, subsets: Mapping[int, xr.Dataset]) -> None:
     for axes in panels:
         axes.set(xscale="log", xlabel=_EXAMPLES)
     error.set(yscale="log", ylabel="test error (%)", title=f"{name}: error")
-    _ticks(error.yaxis, (0.5, 1, 2, 5, 10, 20, 50))
+    plain_ticks(error.yaxis, (0.5, 1, 2, 5, 10, 20, 50))
     norm.set(yscale="log", ylabel=_NORM, title=f"{name}: norm")
     norm.legend(loc="upper left")
     ratio.set(ylabel="random over true labels", title=f"{name}: ratio of norms")
@@ -512,7 +484,7 @@ def rademacher(data: Data) -> Figure:
     drawing, [[ball, learners]] = page(1, 2, 3.0)
     low, high = d.ball_lower.mean("seed"), d.ball_upper.mean("seed")
     ball.fill_between(d.n, low, high, color=GRAY, alpha=0.25, linewidth=0, label="between bounds")
-    _points(ball, d.n, d.ball, BLUE, "Monte Carlo")
+    draw_points(ball, d.n, d.ball, BLUE, "Monte Carlo")
     ball.set(xscale="log", yscale="log", xlabel=_EXAMPLES, ylabel="Rademacher complexity")
     ball.set_title("linear functions with values in [-1, 1]")
     ball.legend(loc="lower left")
@@ -545,8 +517,8 @@ def rademacher(data: Data) -> Figure:
     for axes in (ball, learners):
         axes.set_xticks(d.n.values, [str(n) for n in d.n.values], fontsize=7.5)
         axes.minorticks_off()
-    _ticks(ball.yaxis, (0.02, 0.05, 0.1, 0.2, 0.5))
-    _title(drawing, "Digits: networks fit random signs", data)
+    plain_ticks(ball.yaxis, (0.02, 0.05, 0.1, 0.2, 0.5))
+    head(drawing, "Digits: networks fit random signs", data)
     return drawing
 
 
@@ -575,7 +547,7 @@ def cover(data: Data) -> Figure:
     for axes in (share, difference):
         axes.set_xlabel("points per dimension n/d")
         axes.legend()
-    _title(
+    head(
         drawing,
         "A hyperplane through 0 separates half of all labelings at n = 2d",
         data,
@@ -593,7 +565,7 @@ def stability(data: Data) -> Figure:
         axes.plot([0, 1], values.transpose("labels", "seed"), color=GRAY, linewidth=0.6, alpha=0.6)
         for place, kind in enumerate(("true", "random")):
             one, colour = values.sel(labels=kind), _LABEL_COLOURS[kind]
-            _points(axes, place, one, colour, "", markersize=7, capsize=4, zorder=3)
+            draw_points(axes, place, one, colour, "", markersize=7, capsize=4, zorder=3)
         axes.set_xticks([0, 1], ["true labels", "random labels"])
         axes.set_xlim(-0.4, 1.4)
         axes.set_xlabel("fitted to")
@@ -615,7 +587,7 @@ def stability(data: Data) -> Figure:
     gap.axhline(asked, color=GREEN, linestyle="--", linewidth=1.0, label="true labels + 5 points")
     gap.set(ylabel="training less test accuracy (points)", title="generalization gap")
     gap.legend(loc="upper left")
-    _title(drawing, "Digits, ridge regression: stability does not see the labels", data)
+    head(drawing, "Digits, ridge regression: stability does not see the labels", data)
     return drawing
 
 
@@ -652,7 +624,7 @@ def randomized_training(data: Data) -> Figure:
     epochs.set(xscale="log", xlabel="epochs to the target loss, each seed", title="time to fit")
     handles, labels = loss.get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=6.5)
-    _title(drawing, "Digits, 64-512-10: networks fit noise, after patterns", data)
+    head(drawing, "Digits, 64-512-10: networks fit noise, after patterns", data)
     return drawing
 
 

@@ -1,6 +1,6 @@
 """One look for all figures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,9 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = (
@@ -81,6 +83,36 @@ def draw_curve(
     line = {"marker": ".", "linewidth": 1.1, **line}
     axes.plot(values[dim], mean, color=colour, label=label, **line)
     axes.fill_between(values[dim], low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def draw_points(
+    axes: Axes, x: Any, values: xr.DataArray, colour: Any, label: str, **mark: Any
+) -> None:
+    """Draw means over seeds with bars of two standard errors."""
+    mean, error = mean_and_error(values)
+    mark = {"marker": "o", "linestyle": "none", "capsize": 2, "elinewidth": 1.0, **mark}
+    axes.errorbar(x, mean, error, color=colour, label=label, **mark)
+
+
+def draw_guide(axes: Axes, x: Any, y: Any, label: str = "", linestyle: str = ":") -> None:
+    """Draw a thin gray line to compare with."""
+    axes.plot(x, y, color=GRAY, linewidth=1.0, linestyle=linestyle, label=label)
+
+
+def plain_ticks(axis: Axis, values: Iterable[float]) -> None:
+    """Put ticks on a logarithmic axis, written as plain numbers, where there are few decades."""
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def head(
+    drawing: Figure, text: str, data: Mapping[str, xr.Dataset], remark: str = "mean and 2 s.e."
+) -> None:
+    """Write the figure's title, with its number of seeds and what bands and bars are."""
+    least, most = (pick(d.sizes["seed"] for d in data.values()) for pick in (min, max))
+    seeds = f"{most} seed{'s' * (most > 1)}" if least == most else f"{least} to {most} seeds"
+    drawing.suptitle(f"{text} ({seeds}: {remark})", fontsize=9)
 
 
 @contextmanager

@@ -447,12 +447,12 @@ CLAIMS = (
         "R3",
         "[follow-up] Kleinberg, Li & Yuan (2018), from memory",
         "Where the smoothed loss is c-one-point convex SGD ends within a distance whose square is "
-        "in proportion to η r²/c.",
+        "in proportion to ε r²/c, ε the learning rate.",
         _simulation(
             "a rippled parabola, not one-point convex itself, six learning rates",
             {"one_point": ONE_POINT},
             (
-                Criterion("slope of ln(c · squared distance) in ln η", low=0.9, high=1.1),
+                Criterion("slope of ln(c · squared distance) in ln ε", low=0.9, high=1.1),
                 Criterion("largest share of the theorem's bound (ours)", high=1.0),
                 Criterion("one-point convexity of the loss itself (ours)", high=0.0),
             ),

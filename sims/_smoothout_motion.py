@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,8 @@ def denoising(
     -------
     xarray.Dataset
         ``variance`` and ``predicted`` along form ("denoised", "copies", "noisy"), momentum and
-        learning rate.
+        learning rate; ``curve``: predicted along 400 rates in between. ``alike``: the learning
+        rate at which noisy and de-noised weights wander alike, at momentum 0.
 
     Raises
     ------
@@ -60,21 +62,25 @@ def denoising(
     bowl = Parabola(curvature=curvature)
     shape = (len(_FORMS), len(momenta), len(learning_rates))
     variance, predicted = np.empty(shape), np.empty(shape)
+    fine = np.geomspace(min(learning_rates), max(learning_rates), 400)
+    curve = np.empty((*shape[:2], len(fine)))
     for i, (denoise, several) in enumerate(_FORMS.values()):
         for j, momentum in enumerate(momenta):
+            rule: dict[str, Any] = {
+                "strength": strength,
+                "momentum": momentum,
+                "copies": copies if several else 1,
+                "denoise": denoise,
+            }
+            predict = functools.partial(smoothout.smoothout_variance, curvature, **rule)
+            predicted[i, j] = [predict(learning_rate=rate) for rate in learning_rates]
+            curve[i, j] = [predict(learning_rate=rate) for rate in fine]
             for k, rate in enumerate(learning_rates):
-                rule: dict[str, Any] = {
-                    "strength": strength,
-                    "learning_rate": rate,
-                    "momentum": momentum,
-                    "copies": copies if several else 1,
-                    "denoise": denoise,
-                }
-                predicted[i, j, k] = smoothout.smoothout_variance(curvature, **rule)
                 ends = descend(
                     bowl,
                     np.zeros(trajectories),
                     **rule,
+                    learning_rate=rate,
                     steps=_settled(rate * curvature, momentum),
                     rng=np.random.default_rng([seed, i, j, k]),
                 ).points[-1]
@@ -84,8 +90,15 @@ def denoising(
         {
             "variance": (along, variance, named("stationary variance, measured")),
             "predicted": (along, predicted, named("stationary variance, predicted")),
+            "alike": ((), 0.5 / curvature, named("learning rate at which both are alike")),
+            "curve": (("form", "momentum", "fine_rate"), curve, named("the same, between rates")),
         },
-        {"form": list(_FORMS), "momentum": list(momenta), "learning_rate": list(learning_rates)},
+        {
+            "form": list(_FORMS),
+            "momentum": list(momenta),
+            "learning_rate": list(learning_rates),
+            "fine_rate": fine,
+        },
     )
 
 

@@ -63,8 +63,8 @@ def test_recorded_results_are_whole_and_from_a_clean_checkout():
                 assert np.all(np.isfinite(variable)), name
 
 
-# Documented: sizes at which a solver is not run or nothing is drawn, conditions without wrong labels
-# or that do not come to the target, fewer minima than elsewhere.
+# Documented: sizes at which a solver is not run or nothing is drawn, conditions without wrong
+# labels or that do not come to the target, fewer minima than elsewhere.
 MAY_BE_UNKNOWN = {
     ("cost", "seconds"),
     ("randomized_training", "wrong_fitted"),

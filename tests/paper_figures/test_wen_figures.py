@@ -1,14 +1,11 @@
 """The figures on Wen et al. (2018) draw what their data say; wording is left to the figures."""
 
-import json
-
 import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
 
 from paper_figures import style, wen_2018
-from theory.smoothout import smoothout_variance
 
 FIGURES = {figure.name.removeprefix("wen_2018_"): figure for figure in wen_2018.FIGURES}
 CLAIMS = {claim.id.removeprefix("wen_2018:"): claim for claim in wen_2018.CLAIMS}
@@ -92,8 +89,13 @@ STUDIES = {
             "form": ["denoised", "copies", "noisy"],
             "momentum": [0.0, 0.9],
             "learning_rate": [0.02, 0.2, 0.8],
+            "fine_rate": np.geomspace(0.02, 0.8, 20),
         },
-        dict.fromkeys(("variance", "predicted"), ("form", "momentum", "learning_rate")),
+        {
+            **dict.fromkeys(("variance", "predicted"), ("form", "momentum", "learning_rate")),
+            "curve": ("form", "momentum", "fine_rate"),
+            "alike": (),
+        },
     ),
     "balance": (
         {"form": RULES, "time": [1.0, 2.0, 3.0]},
@@ -165,11 +167,6 @@ def with_all_kinds_of_wells(d):
     return d
 
 
-def with_parameters(d):
-    d.predicted.loc[{"form": "copies"}] = d.predicted.sel(form="denoised") / 4
-    return d.assign_attrs(parameters=json.dumps({"curvature": 2.0, "strength": 0.3}))
-
-
 def with_an_unchanged_function(d):
     d.function_change.loc[{"scale": 1.0}] = 0.0
     return d
@@ -181,7 +178,6 @@ SPECIAL = {
     "overtaking": with_few_drawn_wells,
     "elimination": with_all_kinds_of_wells,
     "laws": lambda d: d.assign(measured=d.measured.where(d.m <= 10)),
-    "denoising": with_parameters,
     "rescaling": with_an_unchanged_function,
 }
 
@@ -436,7 +432,6 @@ def test_noise_laws_show_ratios_and_measured_differences():
 def test_denoising_shows_variances_predictions_and_errors():
     drawing, d = draw("denoising")
     *variances, error = drawing.axes
-    rates = np.geomspace(0.02, 0.8, 400)
     for axes, momentum in zip(variances, d.momentum.values, strict=True):
         for i, form in enumerate(d.form.values):
             one = d.sel(form=form, momentum=momentum)
@@ -444,23 +439,18 @@ def test_denoising_shows_variances_predictions_and_errors():
             assert_points(
                 error, d.learning_rate * 1.06 ** (i - 1), one.variance / one.predicted - 1
             )
-            rule = {"strength": 0.3, "momentum": momentum, "denoise": form != "noisy"}
-            rule["copies"] = 4 if form == "copies" else 1
-            expected = [smoothout_variance(2.0, learning_rate=rate, **rule) for rate in rates]
-            shown(axes, rates, expected)
+            shown(axes, d.fine_rate, one.curve.isel(seed=0))
     (band,) = error.patches
     (low, high) = band.get_y(), band.get_y() + band.get_height()
     assert high == -low == criteria("A2")[0].high == criteria("A2")[1].high
 
 
 def test_denoising_marks_where_both_forms_wander_alike():
-    drawing, _ = draw("denoising")
+    drawing, d = draw("denoising")
     momentumless = drawing.axes[0]
     uprights = [line for line in momentumless.lines if line.get_linestyle() == ":"]
     (rate,) = {float(x) for line in uprights for x in line.get_xdata()}
-    rule = {"strength": 0.3, "learning_rate": rate}
-    noisy, denoised = (smoothout_variance(2.0, denoise=form, **rule) for form in (False, True))
-    assert noisy == pytest.approx(float(denoised))
+    assert rate == d.alike.isel(seed=0)
 
 
 def test_balance_shows_imbalance_and_product_beside_predictions():

@@ -299,7 +299,7 @@ capacity.network_sizes smoothout.smoothed_landscapes smoothout.merging smoothout
 def test_studies_can_be_run_as_they_stand(name, run):
     status, out, err = run(name)
     assert (status, err) == (0, "")
-    assert f"sims.{name}" in out
+    assert f"{STUDIES[name].__module__}.{STUDIES[name].__name__}" in out
 
 
 @pytest.mark.parametrize(
