@@ -62,7 +62,8 @@ def denoising(
     bowl = Parabola(curvature=curvature)
     shape = (len(_FORMS), len(momenta), len(learning_rates))
     variance, predicted = np.empty(shape), np.empty(shape)
-    fine = np.geomspace(min(learning_rates), max(learning_rates), 400)
+    rates = positive_array("learning_rates", learning_rates, ndim=1)
+    fine = np.geomspace(rates.min(), rates.max(), 400)
     curve = np.empty((*shape[:2], len(fine)))
     for i, (denoise, several) in enumerate(_FORMS.values()):
         for j, momentum in enumerate(momenta):

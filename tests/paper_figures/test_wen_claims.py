@@ -509,6 +509,8 @@ def test_minima_that_are_left_alone():
     assert left == (1.0, 0.0)
     d.n_minima.loc[{"a": 1.0, "seed": 1}] = 2
     assert measures.survivors({"survival": d})[2].value == 2.0
+    d.n_minima.loc[{"a": 0.5, "seed": 1}] = 3
+    assert measures.survivors({"survival": d})[2].value == 3.0
 
 
 def test_leads_of_the_laws():

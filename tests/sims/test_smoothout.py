@@ -98,7 +98,8 @@ DIMENSIONS = {
     | {"flip": (), "predicted_flip": (), "curvature": ("a_over_s",)},
     unbiasedness: {"smooth_z": ("factor",), "relu_z": ("weight",)}
     | dict.fromkeys(("box_pathwise", "box_error", "box_gradient"), ()),
-    denoising: dict.fromkeys(("variance", "predicted"), ("form", "momentum", "learning_rate")),
+    denoising: dict.fromkeys(("variance", "predicted"), ("form", "momentum", "learning_rate"))
+    | {"curve": ("form", "momentum", "fine_rate"), "alike": ()},
     survival: {"end": ("a", "start"), "minima": ("a", "minimum")}
     | dict.fromkeys(("n_minima", "visited", "settled"), ("a",)),
     balance: dict.fromkeys(("imbalance", "product"), ("form", "time"))
@@ -216,7 +217,7 @@ BAD = [
     (unbiasedness, {"draws": 1}, "draws must be an integer of at least 2, got 1"),
     (unbiasedness, {"strength": 0.0}, "strength must be positive, got 0"),
     (denoising, {"learning_rates": (1.0,)}, "learning_rate must be below 1, the limit of"),
-    (denoising, {"learning_rates": (0.0,)}, "learning_rate must be positive, got 0"),
+    (denoising, {"learning_rates": (0.1, 0.0)}, "learning_rates must be positive, got 0"),
     (denoising, {"momenta": (1.0,)}, r"momentum must be in \[0, 1\), got 1"),
     (denoising, {"copies": 0}, "copies must be an integer of at least 1, got 0"),
     (denoising, {"curvature": 0.0}, "curvature must be positive, got 0"),
@@ -601,9 +602,14 @@ def test_drawn_gradients_at_symmetric_points(point):
     n = 25  # seeds
     drawn = over_seeds(symmetric_points, "measured", n, point=point)[:, 0]
     assert_mean(drawn, A**2 if point == "tilted" else 0.0)
-    error = float(small(symmetric_points).standard_error.sel(point=point)[0])
+    slopes, weights = slopes_on_a_grid(POINTS[point])
+    variance = np.sum(weights * slopes[0] ** 2) - np.sum(weights * slopes[0]) ** 2
+    squares = over_seeds(symmetric_points, "standard_error", n, point=point)[:, 0] ** 2
+    assert_mean(squares, variance / 20_000)
     with pytest.raises(AssertionError):
-        assert_mean(drawn, 0.0 if point == "tilted" else 2 * error)
+        assert_mean(drawn, 0.0 if point == "tilted" else 2 * np.sqrt(variance / 20_000))
+    with pytest.raises(AssertionError):
+        assert_mean(squares, 1.02 * variance / 20_000)
 
 
 def test_where_a_minimum_turns_over():
@@ -742,12 +748,27 @@ def test_stationary_variances_by_lyapunovs_equation():
         ("denoised", "copies", "noisy"), (0.0, 0.7), (0.1, 0.6)
     ):
         at = {"form": form, "momentum": momentum, "learning_rate": rate}
-        expected = lyapunov_variance(**{"form": form, "momentum": momentum, "rate": rate})
+        expected = lyapunov_variance(form, momentum, rate)
         assert float(found.predicted.sel(at)) == pytest.approx(expected, rel=1e-10)
         measured = over_seeds(denoising, "variance", n, **at)
         assert_mean(measured, expected)
         with pytest.raises(AssertionError):
             assert_mean(measured, 1.15 * expected)
+
+
+def test_predicted_variances_between_the_rates():
+    found = small(denoising)
+    assert list(found.fine_rate[[0, -1]]) == pytest.approx([0.1, 0.6])
+    for form, momentum in itertools.product(("denoised", "copies", "noisy"), (0.0, 0.7)):
+        curve = found.curve.sel(form=form, momentum=momentum)[::133]
+        expected = [lyapunov_variance(form, momentum, rate) for rate in curve.fine_rate.values]
+        np.testing.assert_allclose(curve, expected, rtol=1e-10)
+    alike = brentq(
+        lambda rate: lyapunov_variance("noisy", 0.0, rate) - lyapunov_variance("denoised", 0, rate),
+        0.05,
+        0.45,
+    )
+    assert float(found.alike) == pytest.approx(alike, rel=1e-9)
 
 
 def test_where_trajectories_end_up():
@@ -783,9 +804,11 @@ def test_imbalance_of_two_factors():
     np.testing.assert_allclose(plain.imbalance, found.predicted, rtol=0.01)
     assert float(plain.imbalance[-1]) < 0.85 * first
     assert float(found.balanced) == pytest.approx(np.sqrt(1 - 0.03), rel=1e-12)
-    # At the end the product has come to rest on E[(w + θ)(w + θ)'] = its mean slope's zero:
-    # w_1 w_2 = 1 - v (w_1/w_2 + w_2/w_1) + ... lies between the balanced one and 1 - 2 v.
-    assert 0.9 < float(plain.product[-1]) < 1.0
+    # The product p is at rest where the smoothed slope along it, 2 (p - 1) q + 4 v p, vanishes;
+    # here q is the sum of squares, the imbalance being slow.
+    d, v = float(found.predicted[-1]), 0.03
+    rest = brentq(lambda p: (p - 1) * np.hypot(d, 2 * p) + 2 * v * p, 0.5, 1.0)
+    assert float(plain.product[-1]) == pytest.approx(rest, abs=0.005)
 
 
 def test_adasmoothout_on_two_factors_by_a_loop():
