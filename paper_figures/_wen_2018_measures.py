@@ -199,7 +199,8 @@ def wandering(data: Data) -> list[Measured]:
     d = data["denoising"]
     error = np.abs(d.variance.mean("seed") / d.predicted.isel(seed=0) - 1)
     spread = float((d.variance.std("seed", ddof=1) / d.variance.mean("seed")).max())
-    return [Measured(float(error.sel(form=form).max()), spread) for form in ("denoised", "noisy")]
+    forms = ["denoised", "copies"], ["noisy"]
+    return [Measured(float(error.sel(form=form).max()), spread) for form in forms]
 
 
 def invariant(data: Data) -> list[Measured]:

@@ -67,3 +67,5 @@ STUDIES = (
     rescaling,
     filter_rule,
 )
+for _study in STUDIES:
+    _study.__module__ = __name__  # results are stored under this name, whatever file it stands in
