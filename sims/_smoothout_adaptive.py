@@ -197,8 +197,8 @@ def filter_rule(
     -------
     xarray.Dataset
         ``length_error``: largest relative deviation of a filter's noise from its predicted length,
-        along filter; ``variance`` of a coordinate over a² |w|²/d, its mean over coordinates, along
-        filter; ``correlation_z``: largest correlation of two coordinates of a filter, in standard
+        along filter; ``variance`` of each coordinate over its prediction, along filter and
+        coordinate; ``correlation_z``: largest correlation of two coordinates of a filter, in standard
         errors, along filter.
 
     Raises
@@ -214,7 +214,7 @@ def filter_rule(
     rng = np.random.default_rng([seed, 1])
     weights = rng.normal(size=(filters, fan_in)) * np.exp(rng.normal(size=(filters, 1)))
     norms = np.linalg.norm(weights, axis=1)
-    sums, squares = np.zeros((filters, fan_in)), np.zeros((filters, fan_in, fan_in))
+    squares = np.zeros((filters, fan_in, fan_in))
     length_error = np.zeros(filters)
     for _ in range(draws):
         u = rng.uniform(-1.0, 1.0, weights.shape)
@@ -222,19 +222,18 @@ def filter_rule(
         predicted = strength * norms * (1.0 - 1e-6 / np.linalg.norm(u, axis=1))
         error = np.abs(np.linalg.norm(theta, axis=1) / predicted - 1.0)
         length_error = np.maximum(length_error, error)
-        sums += theta
         squares += theta[:, :, None] * theta[:, None, :]
     covariance = squares / draws
     variance = np.diagonal(covariance, axis1=1, axis2=2)
-    expected = strength**2 * norms**2 / fan_in
+    expected = strength**2 * norms[:, None] ** 2 / fan_in
     root = np.sqrt(variance)
     correlation = covariance / (root[:, :, None] * root[:, None, :]) - np.eye(fan_in)
     return xr.Dataset(
         {
             "length_error": ("filter", length_error, named("relative error of the length")),
             "variance": (
-                "filter",
-                variance.mean(axis=1) / expected,
+                ("filter", "coordinate"),
+                variance / expected,
                 named("variance over the predicted one"),
             ),
             "correlation_z": (

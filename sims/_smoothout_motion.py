@@ -220,7 +220,7 @@ def balance(
     Parameters
     ----------
     strength : float
-        a: half-width of SmoothOut's noise; AdaSmoothOut's is a |w_i| times a uniform number.
+        a: half-width of SmoothOut's noise; AdaSmoothOut's is :math:`a|w_i|` times a uniform one.
     learning_rate : float
         Of SGD.
     time : float

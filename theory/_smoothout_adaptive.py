@@ -66,7 +66,8 @@ def filter_noise(
               \|\theta_f\| = \frac{a\,\|w_f\|}{1 + \varepsilon/\|u_f\|},
 
     for every slice f along the first axis; the entries of a vector are filters of one weight, whose
-    noise is ±a|w| up to ε. A filter multiplied by a number has its noise multiplied by its size.
+    noise is :math:`\pm a|w|` up to ε. A filter multiplied by a number has its noise multiplied by
+    its size.
 
     Parameters
     ----------
@@ -181,8 +182,8 @@ def adaptive_gradient(w: ArrayLike, *, strength: float, noise: str = "uniform") 
     strength : float
         a, positive.
     noise : {"uniform", "normal", "sign"}
-        Law of θ_i / (a |w_i|): uniform on [-1, 1], b = a²/3; standard normal, b = a²; or a sign,
-        b = a², which is what :func:`filter_noise` makes of filters of one weight.
+        Law of :math:`\theta_i/(a|w_i|)`: uniform on [-1, 1], b = a²/3; standard normal, b = a²;
+        or a sign, b = a², which is what :func:`filter_noise` makes of filters of one weight.
 
     Returns
     -------
