@@ -297,8 +297,8 @@ CLAIMS = (
     _claim(
         "T4",
         "abstract",
-        "SmoothOut eliminates sharp minima. (Where the background slopes enough; past half a ripple's "
-        "wavelength uniform noise makes new ones.)",
+        "SmoothOut eliminates sharp minima. (Where the background slopes enough; past half a "
+        "ripple's wavelength uniform noise makes new ones.)",
         _theory(
             "x² + 10 (1 - cos 2πx); double wells (x² - b²)²",
             {"merging": MERGING},

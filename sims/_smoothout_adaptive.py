@@ -197,9 +197,9 @@ def filter_rule(
     -------
     xarray.Dataset
         ``length_error``: largest relative deviation of a filter's noise from its predicted length,
-        along filter; ``variance`` of each coordinate over its prediction, along filter and
-        coordinate; ``correlation_z``: largest correlation of two coordinates of a filter, in standard
-        errors, along filter.
+        along filter; ``variance`` of each weight over its prediction, along filter and coordinate;
+        ``correlation_z``: largest correlation of two weights of a filter, in standard errors, along
+        filter.
 
     Raises
     ------
