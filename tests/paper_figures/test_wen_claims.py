@@ -238,9 +238,11 @@ def filters(wanted):
     ones = xr.ones_like(along("filter", range(parameters(wanted)["filters"])), float)
     ones = ones * seed_factor(wanted)
     variance = ones * xr.ones_like(along("coordinate", range(parameters(wanted)["fan_in"])), float)
-    return xr.Dataset(
-        {"length_error": 1e-12 * ones, "variance": variance, "correlation_z": 3 * ones}
-    ).transpose("seed", "filter", "coordinate")
+    return (
+        xr.Dataset({"length_error": 1e-12 * ones, "variance": variance, "correlation_z": 3 * ones})
+        .transpose("seed", "filter", "coordinate")
+        .drop_vars("coordinate")
+    )
 
 
 def one_point(wanted):
