@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from corruptions import corruptions_of
 from scipy.special import erf
 
 from paper_figures import _wen_2018_measures as measures
@@ -288,18 +289,6 @@ def corruptions(data):
         for corrupted in corruptions_of(value):
             if name not in POSITIVE or float(corrupted.min()) > 0:
                 yield data.assign({name: corrupted})
-
-
-def corruptions_of(value):
-    for shift in (0.5, -0.5, 20_000.0, -20_000.0):
-        yield value + shift
-    for scale in (0.1, 10.0):
-        yield value * scale
-    for dim in sorted(set(value.dims) - {"seed"}):
-        by = 1.0 + xr.DataArray(np.arange(value.sizes[dim]), dims=dim)
-        yield value * by
-        yield value / by**2
-        yield value.copy(data=value.isel({dim: slice(None, None, -1)}))
 
 
 def check_needs():
