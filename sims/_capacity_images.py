@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store import datasets
+from store import corruption, datasets
+from store.corruption import PIXEL_CORRUPTIONS
 from theory._validation import positive_integer
+
+__all__ = [
+    "PIXEL_CORRUPTIONS",
+    "Images",
+    "Labels",
+    "corrupt_labels",
+    "draw_images",
+    "standardized",
+]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -42,37 +51,6 @@ def standardized(pixels: Array) -> Array:
     return np.asarray(centered / np.maximum(deviation, 1.0 / np.sqrt(pixels.shape[1])))
 
 
-# --- corruptions ----------------------------------------------------------------------------------
-
-
 def corrupt_labels(labels: Labels, share: float, classes: int, rng: np.random.Generator) -> Labels:
     """Replace each label, with probability ``share``, by a class drawn uniformly from all."""
-    replaced = rng.random(len(labels)) < share
-    return np.where(replaced, rng.integers(0, classes, len(labels)), labels)
-
-
-def shuffle_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """Permute the pixels of all images alike."""
-    order = rng.permutation(sets[0].shape[1])
-    return [pixels[:, order] for pixels in sets]
-
-
-def randomize_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """Permute the pixels of each image on its own."""
-    return [rng.permuted(pixels, axis=1) for pixels in sets]
-
-
-def gaussian_pixels(sets: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """Draw pixels from a normal law with the mean and variance of the first set's pixels.
-
-    Standardizing the images, which comes after, forgets both.
-    """
-    mean, deviation = sets[0].mean(), sets[0].std()
-    return [rng.normal(mean, deviation, pixels.shape) for pixels in sets]
-
-
-PIXEL_CORRUPTIONS: dict[str, Callable[[Sequence[Array], np.random.Generator], list[Array]]] = {
-    "shuffled pixels": shuffle_pixels,
-    "random pixels": randomize_pixels,
-    "Gaussian pixels": gaussian_pixels,
-}
+    return corruption.corrupt_labels(labels, share, classes, rng).labels

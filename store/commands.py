@@ -63,8 +63,11 @@ def run_studies(
     if options.command == "list":
         print("\n".join(_described(name, study) for name, study in studies.items()))
         return 0
-    if options.name not in studies:
-        parser.error(f"no study {options.name}; there are: {', '.join(studies)}")
+    named = [name for name in studies if options.name in (name, name.partition(".")[2])]
+    if len(named) != 1:
+        problem = "no study" if not named else "several studies are called"
+        parser.error(f"{problem} {options.name}; there are: {', '.join(named or studies)}")
+    options.name = named[0]
     study = studies[options.name]
     given = _read_parameters(study, options)
     return _run(study, given, options)
@@ -82,7 +85,9 @@ def _parser(package: str, description: str, on_devices: bool) -> argparse.Argume
         epilog="'run NAME --help' tells of the study's own parameters. A run that was stopped goes "
         "on where it was.",
     )
-    run.add_argument("name", metavar="NAME", help="the study, as 'list' names it")
+    run.add_argument(
+        "name", metavar="NAME", help="the study, as 'list' names it, or without its topic"
+    )
     _add_options(run, on_devices)
     run.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser

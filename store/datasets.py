@@ -1,23 +1,33 @@
 """Standard on-disk formats of labeled images, read into NumPy arrays.
 
 A folder is known by its content: MNIST and its look-alikes share their file names, and so do the
-encodings of CIFAR-10, so the checksums decide which data set a folder holds.
+encodings of CIFAR-10, so the checksums decide which data set a folder holds. Nothing is unpickled.
 """
 
-import gzip
+from __future__ import annotations
+
 import math
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store.files import checksum
+from store._datasets_binary import (
+    CIFAR10,
+    CIFAR10_FOLDER,
+    CIFAR100,
+    CIFAR100_FOLDER,
+    IDX,
+    BinaryFiles,
+    Piece,
+    read_idx,
+)
+from store._datasets_folders import CINIC10, IMAGENET, RESTRICTED_RANGES, ClassFolders
+from store._datasets_procedural import Gratings, is_procedural
 
-_GZIP_MAGIC = b"\x1f\x8b"
+__all__ = ["RESTRICTED_RANGES", "Gratings", "LabeledImages", "identify", "load", "read_idx"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,100 +57,87 @@ class LabeledImages:
         return self.images.reshape(len(self.images), width) / self.max_value
 
 
-def read_idx(path: Path | str) -> NDArray[Any]:
-    """Read an IDX file, the format of MNIST.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file, gzip-compressed or not: its content decides, not its name.
-
-    Returns
-    -------
-    ndarray
-        The array, with the shape and number type that the header states, in native byte order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is a broken gzip stream, does not begin with an IDX magic number, or is
-        shorter or longer than its header states.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder, "labels")
-    ...     _ = file.write_bytes(bytes([0, 0, 0x08, 1]) + bytes([0, 0, 0, 3]) + bytes([7, 2, 1]))
-    ...     read_idx(file)
-    array([7, 2, 1], dtype=uint8)
-    """
-    path = Path(path)
-    try:
-        return _parse_idx(_read_uncompressed(path), path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no file {path.name} in {path.parent}") from error
-
-
 def identify(directory: Path | str) -> str:
     """Name the data set that a folder holds.
 
     Parameters
     ----------
     directory : Path or str
-        Folder of MNIST-named files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-        `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`), or of CIFAR-10's binary version
-        (`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`), or one that contains the
-        latter as `cifar-10-batches-bin`. Each file with or without `.gz`.
+        Folder of one of these layouts, each file of the first three with or without `.gz`:
+
+        - MNIST's files (`train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+          `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`), which Fashion-MNIST's share;
+        - CIFAR-10's binary version (`data_batch_1.bin` to `data_batch_5.bin` and
+          `test_batch.bin`), or a folder that contains it as `cifar-10-batches-bin`;
+        - CIFAR-100's binary version (`train.bin` and `test.bin`), or a folder that contains it as
+          `cifar-100-binary`;
+        - CINIC-10's folders, `train`, `valid` and `test`, each with one folder a class;
+        - ImageNet's folders, `train` and `val`, each with one folder a class, named by the
+          class's WordNet number, such as `n01440764`.
 
     Returns
     -------
     str
-        "mnist" if the uncompressed files have the official checksums, "cifar10-jpeg" if they are
-        the known re-encoded copy of CIFAR-10; else "idx-" or "cifar10-" and the first 12 digits of
-        a checksum of all of them.
+        "mnist" or "fashion-mnist" if the uncompressed files have the official checksums,
+        "cifar10-jpeg" if they are the known re-encoded copy of CIFAR-10; else "idx-", "cifar10-",
+        "cifar100-", "cinic10-" or "imagenet-" and the first 12 digits of a checksum: of all
+        files, or of the names and sizes in bytes of all images where these stand in folders.
 
     Raises
     ------
     FileNotFoundError
-        If one of the files is missing.
+        If one of the files or folders is missing.
     ValueError
         If one of the files is a broken gzip stream.
     """
-    layout, folder = _recognized(directory)
-    return layout.identity(
-        {name: _read_uncompressed(path) for name, path in layout.find(folder).items()}
-    )
+    return _open(directory).names[0]
 
 
-def load(dataset: str, directory: Path | str | None = None, *, part: str = "all") -> LabeledImages:
+def load(
+    dataset: str,
+    directory: Path | str | None = None,
+    *,
+    part: str = "all",
+    image_size: int = 64,
+) -> LabeledImages:
     """Load labeled images by name.
 
     Parameters
     ----------
     dataset : str
-        "digits" for the 8 x 8 handwritten digits that come with scikit-learn; any other name is
-        the identity (see `identify`) that `directory` must have.
+        "digits" for the 8 x 8 handwritten digits that come with scikit-learn; "procedural" for
+        images drawn from a known law, with parameters as in "procedural:classes=4,noise=10" (see
+        `Gratings`); any other name is the identity (see `identify`) that `directory` must have.
+        "cifar100-coarse-…" instead of "cifar100-…" asks for the 20 superclasses instead of the 100
+        classes, "restricted-imagenet-…" for the nine superclasses of `RESTRICTED_RANGES`.
     directory : Path or str, optional
-        Folder of the files, as `identify` takes it; ignored for "digits".
-    part : {"all", "train", "test"}
-        Which examples; "all" is train followed by test. "digits" has no parts but "all".
+        Folder of the files, as `identify` takes it; ignored for "digits" and "procedural".
+    part : {"all", "train", "test", "valid"}
+        Which examples; "all" is train followed by test. "digits" has no parts but "all"; CINIC-10
+        alone has "valid", which "all" has in the middle. ImageNet's `val` is "test".
+    image_size : int
+        Height and width that ImageNet's images get: the largest square in the middle, scaled. All
+        1.3 million take 16 GB at 64. Other images have the size that they have.
 
     Returns
     -------
     LabeledImages
-        The examples, in the order of the files.
+        The examples, in the order of the files; those of folders by class and file name.
 
     Raises
     ------
     FileNotFoundError
-        If `directory` lacks one of the files.
+        If `directory` lacks one of the files or folders, or a class has no image.
     ValueError
-        If `part` is none of the above, `directory` is missing or holds another data set than
-        `dataset`, images and labels differ in number, or a file is damaged (see `read_idx`) or
-        does not hold bytes of the expected dimensions or classes.
+        If `part` is none of the above, `image_size` is not positive, `directory` is missing or
+        holds another data set than `dataset`, images and labels differ in number, a file is damaged
+        (see `read_idx`) or does not hold bytes of the expected dimensions or classes, an image
+        cannot be read, or the name is of Restricted ImageNet and there are not 1000 classes.
+
+    References
+    ----------
+    D. Tsipras, S. Santurkar, L. Engstrom, A. Turner, A. Madry, "Robustness may be at odds with
+    accuracy", ICLR 2019: Restricted ImageNet.
 
     Examples
     --------
@@ -148,25 +145,43 @@ def load(dataset: str, directory: Path | str | None = None, *, part: str = "all"
     >>> digits.features().shape, digits.max_value
     ((1797, 64), 16)
     """
-    if part not in ("all", "train", "test"):
-        raise ValueError(f"part must be 'all', 'train' or 'test', not {part!r}")
+    if part not in ("all", "train", "test", "valid"):
+        raise ValueError(f"part must be 'all', 'train' or 'test', or else 'valid', not {part!r}")
+    if image_size < 1:
+        raise ValueError(f"image_size must be positive, got {image_size!r}")
     if dataset == "digits":
         return _digits(part)
+    if is_procedural(dataset):
+        law = Gratings.from_name(dataset)
+        return _joined(law.name, (law.draw(each) for each in _parts(part, law.name)))
     if directory is None:
         raise ValueError(f"directory must be given: {dataset!r} is not an embedded data set")
 
-    layout, folder = _recognized(directory)
-    paths = layout.find(folder)
-    contents = {name: _read_uncompressed(path) for name, path in paths.items()}
-    identity = layout.identity(contents)
-    if identity != dataset:
-        raise ValueError(f"asked for the data set {dataset!r}, but {directory} holds {identity!r}")
-
+    found = _open(directory)
+    if dataset not in found.names:
+        holds = " or ".join(map(repr, found.names))
+        raise ValueError(f"asked for the data set {dataset!r}, but {directory} holds {holds}")
     pieces = []
-    for each in ("train", "test") if part == "all" else (part,):
-        pieces += layout.parse({paths[name]: contents[name] for name in layout.files[each]})
-    images, labels = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    return LabeledImages(identity, images, labels.astype(np.int64), max_value=255)
+    for each in _parts(part, dataset, found.parts):
+        pieces += found.read(dataset, each, image_size)
+    return _joined(dataset, pieces)
+
+
+def _parts(part: str, name: str, parts: tuple[str, ...] = ("train", "test")) -> tuple[str, ...]:
+    if part == "all":
+        return parts
+    if part not in parts:
+        raise ValueError(f"part must be 'all', 'train' or 'test' for {name!r}, not {part!r}")
+    return (part,)
+
+
+def _joined(name: str, pieces: Iterable[Piece]) -> LabeledImages:
+    images, labels = (_concatenated(arrays) for arrays in zip(*pieces, strict=True))
+    return LabeledImages(name, images, labels.astype(np.int64), max_value=255)
+
+
+def _concatenated(arrays: tuple[NDArray[np.uint8], ...]) -> NDArray[np.uint8]:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]  # no copy of what fills memory
 
 
 def _digits(part: str) -> LabeledImages:
@@ -179,168 +194,19 @@ def _digits(part: str) -> LabeledImages:
     return LabeledImages("digits", images, labels, max_value=16)
 
 
-# --- what the formats have in common --------------------------------------------------------------
-
-_Pieces = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """A format of several files.
-
-    ``known`` are the checksums of the one data set that has a name; others are called ``prefix``
-    and a checksum. ``parse`` maps one part's contents, by path, to pieces of (images, labels).
-    """
-
-    files: Mapping[str, tuple[str, ...]]
-    name: str
-    known: Mapping[str, str]
-    prefix: str
-    parse: Callable[[Mapping[Path, bytes]], _Pieces]
-
-    @property
-    def all_files(self) -> tuple[str, ...]:
-        return self.files["train"] + self.files["test"]
-
-    def is_in(self, folder: Path) -> bool:
-        return any(_present(folder, name) for name in self.all_files)
-
-    def find(self, folder: Path) -> dict[str, Path]:
-        """Path of each of the files, by its name without `.gz`."""
-        paths = {}
-        for name in self.all_files:
-            if not (present := _present(folder, name)):
-                raise FileNotFoundError(f"no {name} in {folder} (accepted: {name} or {name}.gz)")
-            paths[name] = present[0]
-        return paths
-
-    def identity(self, contents: Mapping[str, bytes]) -> str:
-        digests = {name: checksum(contents[name], "md5") for name in self.all_files}
-        if digests == self.known:
-            return self.name
-        return f"{self.prefix}-{checksum(''.join(digests.values()).encode())[:12]}"
-
-
-def _recognized(directory: Path | str) -> tuple[_Layout, Path]:
-    """Return the format of a folder, and the folder itself or the one in it that has the files."""
+def _open(directory: Path | str) -> BinaryFiles | ClassFolders:
+    """Open the files of a folder, or of the one in it that has them, in the layout they are in."""
     folder = Path(directory)
-    for layout, place in ((_IDX, folder), (_CIFAR, folder), (_CIFAR, folder / _CIFAR_FOLDER)):
+    for layout, place in (
+        (IDX, folder),
+        (CIFAR10, folder),
+        (CIFAR10, folder / CIFAR10_FOLDER),
+        (CIFAR100, folder),
+        (CIFAR100, folder / CIFAR100_FOLDER),
+        (CINIC10, folder),
+        (IMAGENET, folder),
+    ):
         if layout.is_in(place):
-            return layout, place
+            return layout.open(place)
     # Nothing is there: looked for as MNIST, which the message of the missing file then names.
-    return _IDX, folder
-
-
-def _present(folder: Path, name: str) -> list[Path]:
-    return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-
-
-def _read_uncompressed(path: Path) -> bytes:
-    data = path.read_bytes()
-    if not data.startswith(_GZIP_MAGIC):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is a broken gzip stream: {error}") from error
-
-
-# --- IDX, the format of MNIST ---------------------------------------------------------------------
-
-_MNIST = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-_IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-
-def _parse_idx(data: bytes, path: Path) -> NDArray[Any]:
-    """Array of an IDX file's uncompressed content; `path` is for the messages."""
-    # Two zero bytes, the number type, the number of dimensions; then the shape, big-endian.
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_DTYPES:
-        raise ValueError(f"{path} is not an IDX file: wrong magic number 0x{data[:4].hex()}")
-    dtype = np.dtype(_IDX_DTYPES[data[2]])
-    header_size = 4 + 4 * data[3]
-    if len(data) < header_size:
-        raise ValueError(
-            f"{path} is truncated: expected {header_size} bytes of header, found {len(data)}"
-        )
-    shape = tuple(np.frombuffer(data[4:header_size], ">u4").tolist())
-    expected = header_size + math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        fault = "is truncated" if len(data) < expected else "has trailing bytes"
-        raise ValueError(f"{path} {fault}: expected {expected} bytes, found {len(data)}")
-    values = np.frombuffer(data, dtype, offset=header_size).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))  # a copy: the array owns its memory
-
-
-def _parse_pair(contents: Mapping[Path, bytes]) -> _Pieces:
-    """Images and labels of one part, as many of the one as of the other."""
-    arrays = []
-    for (path, data), ndim in zip(contents.items(), (3, 1), strict=True):
-        array = _parse_idx(data, path)
-        if array.dtype != np.uint8 or array.ndim != ndim:
-            raise ValueError(
-                f"{path} must hold uint8 in {ndim} dimension(s), not {array.dtype} in {array.ndim}"
-            )
-        arrays.append(array)
-    images, labels = arrays
-    if len(images) != len(labels):
-        of_images, of_labels = contents
-        raise ValueError(
-            f"{of_images} holds {len(images)} images, but {of_labels} {len(labels)} labels"
-        )
-    return [(images, labels)]
-
-
-_IDX = _Layout(
-    {"train": tuple(_MNIST)[:2], "test": tuple(_MNIST)[2:]}, "mnist", _MNIST, "idx", _parse_pair
-)
-
-# --- CIFAR-10's binary version --------------------------------------------------------------------
-
-_CIFAR_FOLDER = "cifar-10-batches-bin"  # as the official archive unpacks
-# The images re-encoded as JPEG. The official checksums are published for the archive alone, not
-# for the files in it, so the original goes by its checksum, "cifar10-" and 12 digits.
-_CIFAR10_JPEG = {
-    "data_batch_1.bin": "42760e2b1fff0bb467c40700a8afbc1d",
-    "data_batch_2.bin": "9a0d8c60479b01d7d531fd5c9132a2ac",
-    "data_batch_3.bin": "c1ec29819bf3be206e9d41c4106ae14a",
-    "data_batch_4.bin": "eca9588efccf8d3a4a8984f41a18fa7f",
-    "data_batch_5.bin": "c27bcbf4581f103595db169986722ccc",
-    "test_batch.bin": "c21be9aaa6c0cd3bb2d052f6936183e9",
-}
-_PLANES = (3, 32, 32)  # red, green, blue, each row by row
-_RECORD = 1 + math.prod(_PLANES)  # bytes: the class, then the planes
-_CLASSES = 10
-
-
-def _parse_batches(contents: Mapping[Path, bytes]) -> _Pieces:
-    """Images and labels of each batch."""
-    pieces = []
-    for path, data in contents.items():
-        if not data or len(data) % _RECORD:
-            raise ValueError(
-                f"{path} is damaged: expected a positive multiple of {_RECORD} bytes, "
-                f"found {len(data)}"
-            )
-        records = np.frombuffer(data, np.uint8).reshape(-1, _RECORD)
-        labels = records[:, 0]
-        if labels.max() >= _CLASSES:
-            raise ValueError(
-                f"{path} is damaged: expected classes 0 to {_CLASSES - 1}, found {labels.max()}"
-            )
-        images = records[:, 1:].reshape(-1, *_PLANES).transpose(0, 2, 3, 1)
-        pieces.append((np.ascontiguousarray(images), labels))
-    return pieces
-
-
-_CIFAR = _Layout(
-    {"train": tuple(_CIFAR10_JPEG)[:5], "test": tuple(_CIFAR10_JPEG)[5:]},
-    "cifar10-jpeg",
-    _CIFAR10_JPEG,
-    "cifar10",
-    _parse_batches,
-)
+    return IDX.open(folder)

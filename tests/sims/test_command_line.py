@@ -146,6 +146,11 @@ def test_help_of_a_study_tells_of_its_parameters(run):
         (("list", "more"), "unrecognized arguments: more"),
         (("run",), "required: NAME"),
         (("run", "nonesuch"), "no study nonesuch; there are: evidence.linear_memorization, "),
+        (
+            ("run", "rescaling"),
+            "several studies are called rescaling; there are: evidence.rescaling, "
+            "smoothout.rescaling",
+        ),
         (("run", "probes.probe", "--cuont", "4"), "unknown --cuont 4; the study's parameters are "),
         (("run", "probes.probe", "--coun", "4"), "--count, --rate, --rates, --words, --pairs, "),
         (("run", "probes.probe", "--seed", "4"), "unknown --seed 4"),

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from store import datasets
+from store import _datasets_binary as binary
 from store.datasets import identify, load, read_idx
+from store.files import checksum
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 NAMES = [
@@ -130,13 +131,18 @@ def test_identity_is_of_the_content(tmp_path):
     assert identify(plain) == identify(compressed) != identify(other)
 
 
-def test_official_checksums_make_mnist(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("identity", "table"),
+    [("mnist", binary.MNIST), ("fashion-mnist", binary.FASHION_MNIST)],
+    ids=["mnist", "fashion"],
+)
+def test_official_checksums_make_a_name(tmp_path, monkeypatch, identity, table):
     write_folder(tmp_path, small_arrays())
-    digests = {name: datasets.checksum((tmp_path / name).read_bytes(), "md5") for name in NAMES}
+    digests = {name: checksum((tmp_path / name).read_bytes(), "md5") for name in NAMES}
     for name, digest in digests.items():
-        monkeypatch.setitem(datasets._MNIST, name, digest)
-    assert identify(tmp_path) == "mnist"
-    assert load("mnist", tmp_path, part="test").name == "mnist"
+        monkeypatch.setitem(table, name, digest)
+    assert identify(tmp_path) == identity
+    assert load(identity, tmp_path, part="test").name == identity
 
 
 # --- CIFAR-10's binary version ------------------------------------------------------------------
@@ -214,8 +220,8 @@ def test_identity_of_color_images_is_of_the_content(tmp_path):
 def test_the_known_copy_of_cifar10_has_a_name(tmp_path, monkeypatch):
     write_batches(tmp_path, batches())
     for name in BATCHES:
-        digest = datasets.checksum((tmp_path / name).read_bytes(), "md5")
-        monkeypatch.setitem(datasets._CIFAR10_JPEG, name, digest)
+        digest = checksum((tmp_path / name).read_bytes(), "md5")
+        monkeypatch.setitem(binary.CIFAR10_JPEG, name, digest)
     assert identify(tmp_path) == "cifar10-jpeg"
     assert len(load("cifar10-jpeg", tmp_path, part="test").labels) == 1
 
@@ -255,6 +261,81 @@ def test_classes_up_to_nine_are_taken(tmp_path):
     contents[BATCHES[0]][1][:] = 9
     write_batches(tmp_path, contents)
     assert load(identify(tmp_path), tmp_path).labels[0] == 9
+
+
+# --- CIFAR-100's binary version -----------------------------------------------------------------
+
+
+def write_cifar100(folder, *, compressed=False):
+    """The coarse class, the fine one, then the planes; three images of training, two of test."""
+    rng = np.random.default_rng(4)
+    folder.mkdir(exist_ok=True)
+    contents = {}
+    for name, n in (("train.bin", 3), ("test.bin", 2)):
+        images = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
+        coarse, fine = rng.integers(0, 20, n), rng.integers(0, 100, n)
+        coarse[0], fine[0] = 19, 99
+        data = b"".join(
+            bytes([coarse[k]]) + record_bytes(images[k : k + 1], fine[k : k + 1]) for k in range(n)
+        )
+        file = folder / (f"{name}.gz" if compressed else name)
+        file.write_bytes(gzip.compress(data) if compressed else data)
+        contents[name] = (images, coarse, fine)
+    return contents
+
+
+@pytest.mark.parametrize("place", [".", "cifar-100-binary"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_cifar100_has_fine_and_coarse_labels(tmp_path, place, compressed):
+    contents = write_cifar100(tmp_path / place, compressed=compressed)
+    name = identify(tmp_path)
+    assert name.startswith("cifar100-")
+    assert len(name) == len("cifar100-") + 12
+    coarse_name = name.replace("cifar100-", "cifar100-coarse-")
+    images, coarse, fine = (
+        np.concatenate([contents[part][k] for part in ("train.bin", "test.bin")]) for k in range(3)
+    )
+    for each, labels in ((name, fine), (coarse_name, coarse)):
+        everything, test = load(each, tmp_path), load(each, tmp_path, part="test")
+        assert everything.name == test.name == each
+        np.testing.assert_array_equal(everything.images, images, strict=True)
+        np.testing.assert_array_equal(everything.labels, labels)
+        np.testing.assert_array_equal(test.images, images[3:], strict=True)
+        np.testing.assert_array_equal(test.labels, labels[3:])
+    with pytest.raises(ValueError, match=f"holds '{name}' or '{coarse_name}'"):
+        load("cifar100", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:-1], "expected a positive multiple of 3074 bytes, found 6147"),
+        (lambda data: b"", "expected a positive multiple of 3074 bytes, found 0"),
+        (lambda data: b"\x14" + data[1:], "expected classes 0 to 19, found 20"),
+        (lambda data: data[:1] + b"\x64" + data[2:], "expected classes 0 to 99, found 100"),
+    ],
+    ids=["short", "empty", "coarse", "fine"],
+)
+def test_a_damaged_file_of_cifar100_is_named(tmp_path, damage, message):
+    write_cifar100(tmp_path)
+    file = tmp_path / "test.bin"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=message) as caught:
+        load(identify(tmp_path), tmp_path)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_of_cifar100_is_named(tmp_path):
+    write_cifar100(tmp_path / "cifar-100-binary")
+    os.remove(tmp_path / "cifar-100-binary" / "test.bin")
+    with pytest.raises(FileNotFoundError, match=r"no test\.bin in .*cifar-100-binary"):
+        identify(tmp_path)
+
+
+def test_only_cinic_has_validation_images(tmp_path):
+    write_cifar100(tmp_path)
+    with pytest.raises(ValueError, match="part must be 'all', 'train' or 'test' for 'cifar100-"):
+        load(identify(tmp_path), tmp_path, part="valid")
 
 
 # --- scikit-learn's digits, and arguments -------------------------------------------------------
@@ -316,7 +397,9 @@ def test_files_that_do_not_fit_are_refused(tmp_path, name, array, message):
     [
         ({"dataset": "digits", "part": "validation"}, "part must be 'all', 'train' or 'test'"),
         ({"dataset": "digits", "part": "train"}, "part must be 'all' for 'digits'"),
+        ({"dataset": "digits", "part": "valid"}, "part must be 'all' for 'digits'"),
         ({"dataset": "mnist"}, "directory must be given"),
+        ({"dataset": "digits", "image_size": 0}, "image_size must be positive, got 0"),
     ],
 )
 def test_wrong_arguments_of_load(arguments, message):
