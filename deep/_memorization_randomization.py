@@ -1,0 +1,411 @@
+"""The randomization tests of Zhang et al. (2017), on any network and any labeled images."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import nn
+
+from deep import models
+from deep.loader import Preprocessing, to_device
+from deep.training import train
+from store import corruption, datasets
+from store.datasets import LabeledImages
+from theory._validation import positive_integer, positive_number
+
+MakeModel = Callable[[torch.Generator], nn.Module]
+Images = LabeledImages | tuple[Any, Any]
+
+CORRUPTIONS = (
+    "true labels",
+    "shuffled pixels",
+    "Gaussian pixels",
+    "random pixels",
+    "random labels",
+)
+
+
+def randomization_test(
+    make_model: MakeModel,
+    train_data: Images,
+    test_data: Images,
+    *,
+    corruptions: Sequence[str | float] = CORRUPTIONS,
+    seeds: Sequence[int] = (0, 1, 2),
+    epochs: int = 100,
+    batch_size: int = 128,
+    optimizer: str = "SGD",
+    optimizer_options: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+    scheduler_options: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    fit_loss: float = 0.05,
+    stop_at_accuracy: float | None = None,
+    precision: str = "float32",
+    checkpoints: Path | str | None = None,
+    progress: bool | None = None,
+    device: torch.device | str | None = None,
+) -> xr.Dataset:
+    """Train a network on true and on randomized data, to see whether it can fit noise.
+
+    All corruptions of a seed start from the same weights and take the examples in the same order,
+    without retuning. Labels are drawn once and stay for all epochs.
+
+    Parameters
+    ----------
+    make_model : callable
+        Takes a ``torch.Generator``, from which it must draw every parameter, and returns a module
+        that takes a batch of preprocessed inputs and returns logits (B, K).
+    train_data, test_data : LabeledImages, or (inputs, labels)
+        Inputs are NumPy arrays of images (n, H, W) or (n, H, W, C), or of other examples (n, d).
+    corruptions : sequence of str or float
+        Of :data:`CORRUPTIONS`; a number p stands for labels that are each replaced with this
+        probability by a class drawn uniformly from all.
+    seeds : sequence of int
+        Each draws weights, order and corruption.
+    epochs, batch_size : int
+        Length of a training, and size of its batches.
+    optimizer, optimizer_options, scheduler, scheduler_options, precision
+        As :func:`deep.training.train` takes them.
+    preprocessing : Preprocessing, optional
+        Of both sets; none by default. What is random about it belongs to training.
+    fit_loss : float
+        A network has fitted after the first epoch whose mean loss over its batches is at most this.
+    stop_at_accuracy : float, optional
+        Stop a training that has reached this accuracy on its own labels; later epochs are NaN.
+    checkpoints : Path or str, optional
+        Folder for a checkpoint of each training: what was killed goes on where it was.
+    progress : bool, optional
+        Show bars; None shows them on a terminal alone.
+    device : torch.device, str or None
+        None is torch's default.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along seed, corruption and epoch: ``online_loss``, ``training_loss``, ``training_accuracy``,
+        ``test_accuracy`` on the true test labels, and ``corrupted_test_accuracy`` on test labels
+        that are corrupted as those of training are. Along seed and corruption: ``epochs_to_fit``,
+        NaN if it never was, and ``wrong``, the share of wrong training labels. The attributes
+        ``n_parameters``, and ``surplus``: that over the n (K + 1) + d of Theorem 1.
+
+    Raises
+    ------
+    ValueError
+        If a corruption is unknown, there is no seed, sets have different shapes, or as
+        :func:`deep.training.train` does. Nothing has been trained then, but for the last.
+    deep.training.DivergenceError
+        If a training diverges.
+
+    References
+    ----------
+    Zhang et al. (2017), Figure 1 and Table 1.
+
+    Examples
+    --------
+    >>> from store.datasets import load
+    >>> digits = load("digits")
+    >>> images, labels = digits.images / 16, digits.labels
+    >>> sets = (images[:200], labels[:200]), (images[200:400], labels[200:400])
+    >>> def make_model(generator):
+    ...     return models.build("mlp", input_shape=(1, 8, 8), classes=10, generator=generator)
+    >>> found = randomization_test(
+    ...     make_model, *sets, corruptions=["true labels", "random labels"], seeds=[0], epochs=2
+    ... )
+    >>> dict(found.sizes)
+    {'seed': 1, 'corruption': 2, 'epoch': 2}
+    """
+    positive_number("fit_loss", fit_loss)
+    if not len(seeds):
+        raise ValueError("seeds must hold at least one seed")
+    kinds = [_kind(each) for each in corruptions]
+    sets, max_value = _arrays(train_data, test_data)
+    classes = 1 + max(int(part.labels.max()) for part in sets)
+    place: dict[str, Any] = {"n_classes": classes, "max_value": max_value, "device": device}
+    options: dict[str, Any] = {
+        "epochs": positive_integer("epochs", epochs),
+        "batch_size": positive_integer("batch_size", batch_size),
+        "optimizer": optimizer,
+        "optimizer_options": optimizer_options,
+        "scheduler": scheduler,
+        "scheduler_options": scheduler_options,
+        "stop_at_accuracy": stop_at_accuracy,
+        "precision": precision,
+        "progress": progress,
+        "device": device,
+    }
+    curves = []
+    for seed in seeds:
+        for kind in kinds:
+            model = make_model(torch.Generator().manual_seed(int(seed)))
+            fitted, clean, dirty = (
+                to_device(tuple(part), preprocessing=preprocessing or Preprocessing(), **place)
+                for part in _spoiled(sets, kind, classes, int(seed))
+            )
+            file = None if checkpoints is None else Path(checkpoints) / f"{kind.name} {seed}.pt"
+            curve = train(
+                model,
+                fitted,
+                evaluate={"true": clean, "corrupted": dirty},
+                seed=int(seed),
+                checkpoint=file,
+                **options,
+            )
+            wrong = float((fitted.labels.cpu().numpy() != sets[0].labels).mean())
+            curves.append(_row(curve, epochs, fit_loss).assign(wrong=wrong))
+    n, values = len(sets[0].labels), int(np.prod(sets[0].inputs.shape[1:]))
+    n_parameters = models.parameter_count(model)
+    found = _stacked(curves, list(map(int, seeds)), [kind.name for kind in kinds])
+    return found.assign_attrs(
+        n_parameters=n_parameters, surplus=n_parameters / (n * (classes + 1) + values)
+    )
+
+
+# --- the corruptions ------------------------------------------------------------------------------
+
+
+class _Part(NamedTuple):
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+
+
+class _Kind(NamedTuple):
+    """A corruption by name: of the pixels, or of the labels with a probability."""
+
+    name: str
+    pixels: str | None
+    probability: float
+
+
+def _kind(given: str | float) -> _Kind:
+    if isinstance(given, str):
+        if given in corruption.PIXEL_CORRUPTIONS:
+            return _Kind(given, given, 0.0)
+        if given in ("true labels", "random labels"):
+            return _Kind(given, None, float(given == "random labels"))
+        known = ", ".join(CORRUPTIONS)
+        raise ValueError(f"unknown corruption {given!r}; known: {known}, or a probability")
+    if not 0.0 <= given <= 1.0:
+        raise ValueError(f"a corruption's probability must be between 0 and 1, got {given}")
+    return _Kind(f"labels {given:g}", None, float(given))
+
+
+def _arrays(train_data: Images, test_data: Images) -> tuple[list[_Part], float | None]:
+    """Return both sets as arrays, and the pixel value of full ink if it is told."""
+    parts, max_value = [], None
+    for name, data in (("train_data", train_data), ("test_data", test_data)):
+        if isinstance(data, LabeledImages):
+            max_value, data = float(data.max_value), (data.images, data.labels)
+        inputs, labels = np.asarray(data[0]), np.asarray(data[1], dtype=np.int64)
+        if labels.shape != inputs.shape[:1] or not len(labels) or labels.min() < 0:
+            raise ValueError(
+                f"{name} must hold inputs (n, …) and labels (n,) of 0 or more, n > 0; got "
+                f"{inputs.shape} and {labels.shape}"
+            )
+        parts.append(_Part(inputs, labels))
+    if parts[0].inputs.shape[1:] != parts[1].inputs.shape[1:]:
+        raise ValueError(
+            f"train_data and test_data must hold inputs of one shape, got "
+            f"{parts[0].inputs.shape[1:]} and {parts[1].inputs.shape[1:]}"
+        )
+    return parts, max_value
+
+
+def _spoiled(sets: Sequence[_Part], kind: _Kind, classes: int, seed: int) -> list[_Part]:
+    """Return what is trained on, and the test set with its true and with corrupted labels."""
+    rng = np.random.default_rng([seed, zlib.crc32(kind.name.encode())])
+    inputs = [part.inputs for part in sets]
+    if kind.pixels:
+        inputs = corruption.PIXEL_CORRUPTIONS[kind.pixels](inputs, rng)
+    truth = [part.labels for part in sets]
+    drawn = corruption.corrupt_label_sets(truth, kind.probability, classes, rng)
+    return [
+        _Part(inputs[0], drawn[0].labels),
+        _Part(inputs[1], truth[1]),
+        _Part(inputs[1], drawn[1].labels),
+    ]
+
+
+# --- the results ----------------------------------------------------------------------------------
+
+_CURVES = {
+    "online_loss": "mean loss over an epoch's batches",
+    "training_loss": "training loss",
+    "training_accuracy": "training accuracy, on the labels trained on",
+    "test_accuracy": "test accuracy, on true labels",
+    "corrupted_test_accuracy": "test accuracy, on labels corrupted as those of training",
+}
+_NUMBERS = {
+    "epochs_to_fit": "epochs until the mean loss is small",
+    "wrong": "share of training labels that are wrong",
+}
+
+
+def _row(curve: xr.Dataset, epochs: int, fit_loss: float) -> xr.Dataset:
+    """Return the curves of one training over all epochs, and when it had fitted."""
+    accuracy = curve.evaluation_accuracy
+    row = curve[["online_loss", "training_loss", "training_accuracy"]].assign(
+        test_accuracy=accuracy.sel(evaluation="true", drop=True),
+        corrupted_test_accuracy=accuracy.sel(evaluation="corrupted", drop=True),
+    )
+    fitted = curve.epoch.values[curve.online_loss.values <= fit_loss]
+    row = row.reindex(epoch=np.arange(1, epochs + 1))
+    return row.assign(epochs_to_fit=float(fitted[0]) if len(fitted) else np.nan)
+
+
+def _stacked(rows: list[xr.Dataset], seeds: list[int], names: list[str]) -> xr.Dataset:
+    """Return rows, seed by seed, along seed and corruption."""
+    shape = (len(seeds), len(names))
+    variables: dict[str, Any] = {}
+    for name, long_name in {**_CURVES, **_NUMBERS}.items():
+        values = np.array([row[name].values for row in rows])
+        dims = ("seed", "corruption", *(("epoch",) if name in _CURVES else ()))
+        units = "epoch" if name == "epochs_to_fit" else "1"
+        variables[name] = (
+            dims,
+            values.reshape(*shape, *values.shape[1:]),
+            {"long_name": long_name, "units": units},
+        )
+    return xr.Dataset(
+        variables, {"seed": seeds, "corruption": names, "epoch": rows[0].epoch.values}
+    )
+
+
+# --- studies --------------------------------------------------------------------------------------
+
+
+def randomization(
+    *,
+    dataset: str = "digits",
+    model: str = "mlp_1x512",
+    corruptions: Sequence[str | float] = CORRUPTIONS,
+    train_size: int = 1437,
+    test_size: int = 360,
+    epochs: int = 150,
+    batch_size: int = 128,
+    learning_rate: float = 0.05,
+    momentum: float = 0.9,
+    decay: float = 0.98,
+    weight_decay: float = 0.0,
+    crop: int | None = None,
+    augmentation: str = "none",
+    stop_at_accuracy: float | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+    data_dir: str | None = None,
+    device: str | None = None,
+) -> xr.Dataset:
+    """Train one network of the paper's on true and on randomized images.
+
+    Images are standardized one by one; those of 32 × 32 pixels are cropped to 28 × 28 first.
+
+    Parameters
+    ----------
+    dataset : str
+        As :func:`store.datasets.load` names it.
+    model : str
+        As :func:`deep.models.build` names it.
+    corruptions : sequence of str or float
+        As :func:`randomization_test` takes them.
+    train_size, test_size : int
+        Images drawn, without overlap, from all of the data set.
+    epochs, batch_size : int
+        Length of a training, and size of its batches.
+    learning_rate, momentum, weight_decay : float
+        Of SGD.
+    decay : float
+        What the learning rate is multiplied by after each epoch.
+    crop : int, optional
+        Side of the square that is kept; 28 for 32 × 32 pixels, else all.
+    augmentation : str
+        "none", "crop" (its place is random), or "flip and rotation" (by up to 25 degrees).
+    stop_at_accuracy : float, optional
+        Stop a training that has reached this accuracy on its own labels.
+    precision : str
+        As :func:`deep.training.train` takes it.
+    seed : int
+        Draws images, weights, order and corruption.
+    data_dir : str, optional
+        Folder of the data set's files, if it is not embedded.
+    device : str, optional
+        A GPU if there is one.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`randomization_test` gives for this seed, without the seed's dimension.
+
+    Raises
+    ------
+    ValueError
+        If the data set has too few images, a name is unknown or a number out of range.
+
+    References
+    ----------
+    Zhang et al. (2017), Figure 1, Tables 1 and 4, appendix A.
+    """
+    source = datasets.load(dataset, data_dir)
+    parts = _drawn(source, train_size, test_size, seed)
+    side, channels = source.images.shape[1], 1 if source.images.ndim == 3 else 3
+    if crop is None and side == 32:
+        crop = 28
+    preprocessing = Preprocessing(crop=crop or side, whiten=True, **_augmented(augmentation))
+    shape = (channels, crop or side, crop or source.images.shape[2])
+
+    def make_model(generator: torch.Generator) -> nn.Module:
+        classes = int(source.labels.max()) + 1
+        return models.build(model, input_shape=shape, classes=classes, generator=generator)
+
+    found = randomization_test(
+        make_model,
+        *parts,
+        corruptions=corruptions,
+        seeds=[seed],
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer_options={
+            "lr": learning_rate,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+        },
+        scheduler="ExponentialLR",
+        scheduler_options={"gamma": decay},
+        preprocessing=preprocessing,
+        stop_at_accuracy=stop_at_accuracy,
+        precision=precision,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    return found.isel(seed=0, drop=True)
+
+
+def _drawn(source: LabeledImages, train_size: int, test_size: int, seed: int) -> list[Any]:
+    """Return two sets of images without overlap."""
+    wanted = positive_integer("train_size", train_size) + positive_integer("test_size", test_size)
+    if wanted > len(source.labels):
+        raise ValueError(
+            f"train_size + test_size needs {wanted} images; {source.name!r} has "
+            f"{len(source.labels)}"
+        )
+    order = np.random.default_rng([seed, 0]).permutation(len(source.labels))[:wanted]
+    return [
+        LabeledImages(source.name, source.images[rows], source.labels[rows], source.max_value)
+        for rows in (order[:train_size], order[train_size:])
+    ]
+
+
+def _augmented(augmentation: str) -> dict[str, Any]:
+    known: dict[str, dict[str, Any]] = {
+        "none": {},
+        "crop": {"random_crop": True},
+        "flip and rotation": {"flip": True, "rotation": 25.0},
+    }
+    if augmentation not in known:
+        raise ValueError(f"augmentation must be one of {', '.join(known)}, got {augmentation!r}")
+    return known[augmentation]
