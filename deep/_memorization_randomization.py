@@ -90,11 +90,12 @@ def randomization_test(
     Returns
     -------
     xarray.Dataset
-        Along seed, corruption and epoch: ``online_loss``, ``training_loss``, ``training_accuracy``,
-        ``test_accuracy`` on the true test labels, and ``corrupted_test_accuracy`` on test labels
-        that are corrupted as those of training are. Along seed and corruption: ``epochs_to_fit``,
-        NaN if it never was, and ``wrong``, the share of wrong training labels. The attributes
-        ``n_parameters``, and ``surplus``: that over the n (K + 1) + d of Theorem 1.
+        Along seed, corruption and epoch: ``online_loss``, ``training_loss``, ``training_accuracy``
+        on the labels that are trained on, ``true_training_accuracy`` on the true labels of the same
+        images, ``test_accuracy`` on the true test labels, and ``corrupted_test_accuracy`` on test
+        labels that are corrupted as those of training are. Along seed and corruption:
+        ``epochs_to_fit``, NaN if it never was, and ``wrong``, the share of wrong training labels.
+        The attributes ``n_parameters``, and ``surplus``: that over the n (K + 1) + d of Theorem 1.
 
     Raises
     ------
@@ -145,7 +146,7 @@ def randomization_test(
     for seed in seeds:
         for kind in kinds:
             model = make_model(torch.Generator().manual_seed(int(seed)))
-            fitted, clean, dirty = (
+            fitted, patterns, clean, dirty = (
                 to_device(tuple(part), preprocessing=preprocessing or Preprocessing(), **place)
                 for part in _spoiled(sets, kind, classes, int(seed))
             )
@@ -153,7 +154,7 @@ def randomization_test(
             curve = train(
                 model,
                 fitted,
-                evaluate={"true": clean, "corrupted": dirty},
+                evaluate={"patterns": patterns, "true": clean, "corrupted": dirty},
                 seed=int(seed),
                 checkpoint=file,
                 **options,
@@ -219,7 +220,7 @@ def _arrays(train_data: Images, test_data: Images) -> tuple[list[_Part], float |
 
 
 def _spoiled(sets: Sequence[_Part], kind: _Kind, classes: int, seed: int) -> list[_Part]:
-    """Return what is trained on, and the test set with its true and with corrupted labels."""
+    """Return what is trained on, the same with true labels, and the test set with both."""
     rng = np.random.default_rng([seed, zlib.crc32(kind.name.encode())])
     inputs = [part.inputs for part in sets]
     if kind.pixels:
@@ -228,6 +229,7 @@ def _spoiled(sets: Sequence[_Part], kind: _Kind, classes: int, seed: int) -> lis
     drawn = corruption.corrupt_label_sets(truth, kind.probability, classes, rng)
     return [
         _Part(inputs[0], drawn[0].labels),
+        _Part(inputs[0], truth[0]),
         _Part(inputs[1], truth[1]),
         _Part(inputs[1], drawn[1].labels),
     ]
@@ -239,6 +241,7 @@ _CURVES = {
     "online_loss": "mean loss over an epoch's batches",
     "training_loss": "training loss",
     "training_accuracy": "training accuracy, on the labels trained on",
+    "true_training_accuracy": "training accuracy, on true labels",
     "test_accuracy": "test accuracy, on true labels",
     "corrupted_test_accuracy": "test accuracy, on labels corrupted as those of training",
 }
@@ -252,6 +255,7 @@ def _row(curve: xr.Dataset, epochs: int, fit_loss: float) -> xr.Dataset:
     """Return the curves of one training over all epochs, and when it had fitted."""
     accuracy = curve.evaluation_accuracy
     row = curve[["online_loss", "training_loss", "training_accuracy"]].assign(
+        true_training_accuracy=accuracy.sel(evaluation="patterns", drop=True),
         test_accuracy=accuracy.sel(evaluation="true", drop=True),
         corrupted_test_accuracy=accuracy.sel(evaluation="corrupted", drop=True),
     )

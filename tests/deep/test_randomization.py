@@ -60,6 +60,7 @@ def test_true_labels_are_trained_on_as_by_hand():
             np.testing.assert_array_equal(one[name], curve[name])
         np.testing.assert_array_equal(one.test_accuracy, curve.evaluation_accuracy[0])
         np.testing.assert_array_equal(one.corrupted_test_accuracy, one.test_accuracy)
+        np.testing.assert_array_equal(one.true_training_accuracy, one.training_accuracy)
         assert float(one.wrong) == 0.0
 
 
@@ -102,6 +103,23 @@ def test_corrupted_test_labels_are_harder_by_as_much_as_is_drawn_anew():
     assert_mean(difference, 0.0)
     with pytest.raises(AssertionError):
         assert_mean((corrupted - true).values.ravel(), 0.0)
+
+
+def test_patterns_are_learned_before_noise_is_fitted():
+    def wide(generator):
+        shape = {"input_shape": (1, 4, 4), "classes": 2}
+        return models.build("mlp", generator=generator, widths=(200,), **shape)
+
+    options = {**QUICK, "epochs": 150, "optimizer_options": {"lr": 0.1, "momentum": 0.9}}
+    found = randomization_test(
+        wide, TRAIN, TEST, corruptions=[0.5], seeds=range(5), **options
+    ).isel(corruption=0)
+    true, fitted = found.true_training_accuracy, found.training_accuracy
+    # Where all labels trained on are fitted, the true ones are right where none was replaced.
+    assert bool((fitted[:, -1] > 0.95).all())
+    whole = fitted[:, -1] == 1.0
+    np.testing.assert_allclose(true[whole.values, -1], 1 - found.wrong[whole.values])
+    assert float((true.max("epoch") - true[:, -1]).mean()) > 0.02
 
 
 def test_pixels_are_corrupted_in_both_sets_alike():
