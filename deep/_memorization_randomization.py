@@ -126,7 +126,7 @@ def randomization_test(
     positive_number("fit_loss", fit_loss)
     if not len(seeds):
         raise ValueError("seeds must hold at least one seed")
-    kinds = [_kind(each) for each in corruptions]
+    seeds, kinds = [int(seed) for seed in seeds], [_kind(each) for each in corruptions]
     sets, max_value = _arrays(train_data, test_data)
     classes = 1 + max(int(part.labels.max()) for part in sets)
     place: dict[str, Any] = {"n_classes": classes, "max_value": max_value, "device": device}
@@ -145,17 +145,17 @@ def randomization_test(
     curves = []
     for seed in seeds:
         for kind in kinds:
-            model = make_model(torch.Generator().manual_seed(int(seed)))
+            model = make_model(torch.Generator().manual_seed(seed))
             fitted, patterns, clean, dirty = (
                 to_device(tuple(part), preprocessing=preprocessing or Preprocessing(), **place)
-                for part in _spoiled(sets, kind, classes, int(seed))
+                for part in _spoiled(sets, kind, classes, seed)
             )
             file = None if checkpoints is None else Path(checkpoints) / f"{kind.name} {seed}.pt"
             curve = train(
                 model,
                 fitted,
                 evaluate={"patterns": patterns, "true": clean, "corrupted": dirty},
-                seed=int(seed),
+                seed=seed,
                 checkpoint=file,
                 **options,
             )
@@ -163,7 +163,7 @@ def randomization_test(
             curves.append(_row(curve, epochs, fit_loss).assign(wrong=wrong))
     n, values = len(sets[0].labels), int(np.prod(sets[0].inputs.shape[1:]))
     n_parameters = models.parameter_count(model)
-    found = _stacked(curves, list(map(int, seeds)), [kind.name for kind in kinds])
+    found = _stacked(curves, seeds, [kind.name for kind in kinds])
     return found.assign_attrs(
         n_parameters=n_parameters, surplus=n_parameters / (n * (classes + 1) + values)
     )

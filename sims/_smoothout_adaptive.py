@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sims._smoothout_estimates import smoothed_gradient
-from sims._smoothout_landscapes import named
 from sims._smoothout_network import ReLUNetwork
+from sims._variables import named
 from theory import smoothout
 from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import BoxWell, FactorChain

@@ -12,11 +12,11 @@ from sims import streams
 from sims._smoothout_kernels import WIDTH, Rule
 from sims._threads import in_threads
 from sims.streams import LANES, Rng, Words, jit
-from theory._landscapes_base import NOISES
+from theory._landscapes_base import check_law
 from theory._validation import (
     decay,
     finite_array,
-    number,
+    nonnegative_number,
     positive_integer,
     positive_number,
 )
@@ -274,8 +274,7 @@ def _rule(
     schedule: ArrayLike | None,
     steps: int,
 ) -> tuple[Rule, Array]:
-    if noise not in NOISES:
-        raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")
+    check_law(noise)
     if positive_integer("copies", copies) > 1 and not denoise:
         raise ValueError(f"copies is {copies}: without de-noising there can only be one")
     coefficients = np.ones(1) if schedule is None else finite_array("schedule", schedule, ndim=1)
@@ -286,19 +285,12 @@ def _rule(
     rule = Rule(
         learning_rate=positive_number("learning_rate", learning_rate),
         momentum=decay("momentum", momentum),
-        gradient_noise=_not_negative("gradient_noise", gradient_noise),
+        gradient_noise=nonnegative_number("gradient_noise", gradient_noise),
         copies=int(copies),
         denoise=bool(denoise),
         normal=noise == "normal",
     )
-    return rule, _not_negative("strength", strength) * coefficients
-
-
-def _not_negative(name: str, value: float) -> float:
-    checked = number(name, value)
-    if checked < 0.0:
-        raise ValueError(f"{name} must not be negative, got {checked:g}")
-    return checked
+    return rule, nonnegative_number("strength", strength) * coefficients
 
 
 def _check_finite(points: Array, learning_rate: float) -> None:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from sims._smoothout_estimates import smoothed_value, volume_fraction
-from sims._smoothout_landscapes import NOISES, matched, named
+from sims._smoothout_landscapes import matched
+from sims._variables import named
 from theory import smoothout
+from theory._landscapes_base import NOISES
 from theory._validation import positive_array
 from theory.landscapes import CoordinateSum, CubeCone, Parabola, ProductWell
 

@@ -273,7 +273,7 @@ def follower(add_gradient: Any) -> Any:
                     near, since = (near, since) if now == near else (now, t)
                     if near >= 0 and t - since + 1 >= hold:
                         arrived[i], reached[i] = since, near
-                        t = steps
+                        t = steps  # was the last: both loops end below
                     if t > 0 and t % every == 0:
                         for j in range(d):
                             records[i, t // every - 1, j] = x[j]

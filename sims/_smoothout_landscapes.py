@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from sims._smoothout_descent import descend
+from sims._variables import filled_up, named
 from theory import smoothout
+from theory._landscapes_base import NOISES
 from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import (
     BoxWell,
@@ -30,8 +32,6 @@ from theory.landscapes import (
 
 Array = NDArray[np.float64]
 
-NOISES = ("uniform", "normal")
-
 LANDSCAPES: dict[str, Callable[[], LineLandscape]] = {
     "rastrigin": lambda: rastrigin(10.0),
     "double-well": DoubleWell,
@@ -44,10 +44,6 @@ LANDSCAPES: dict[str, Callable[[], LineLandscape]] = {
 def matched(strength: float, noise: str) -> float:
     """Return the strength at which a law has the variance of uniform noise of this strength."""
     return strength if noise == "uniform" else strength / np.sqrt(3.0)
-
-
-def named(long_name: str, units: str = "1") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
 
 
 def smoothed_landscapes(
@@ -97,8 +93,7 @@ def smoothed_landscapes(
             smooth = plain.smoothed(matched(a, noise), noise=noise)
             values.append(smooth.value(x))
             minima.append(stationary_points(smooth, lower=lower, upper=upper).minima)
-    most = max(1, *(len(each) for each in minima))
-    padded = [np.pad(each, (0, most - len(each)), constant_values=np.nan) for each in minima]
+    padded = filled_up(minima)
     grid = (len(NOISES), len(strengths))
     return xr.Dataset(
         {
@@ -111,7 +106,7 @@ def smoothed_landscapes(
             ),
             "minima": (
                 ("noise", "a", "minimum"),
-                np.reshape(padded, (*grid, most)),
+                np.reshape(padded, (*grid, -1)),
                 named("place of the minimum"),
             ),
         },

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from sims._smoothout_descent import descend
-from sims._smoothout_landscapes import named
+from sims._variables import filled_up, named
 from theory import smoothout
 from theory._validation import positive_array, positive_integer, positive_number
 from theory.landscapes import Cosine, FactorChain, Parabola, rastrigin, stationary_points
@@ -179,12 +179,10 @@ def survival(
             ).points[-1]
         )
     near = [np.abs(end[:, None] - m) < 0.25 for end, m in zip(ends, minima, strict=True)]
-    most = max(len(each) for each in minima)
-    padded = [np.pad(each, (0, most - len(each)), constant_values=np.nan) for each in minima]
     return xr.Dataset(
         {
             "end": (("a", "start"), np.array(ends), named("end of the trajectory")),
-            "minima": (("a", "minimum"), np.array(padded), named("minimum of the smoothed loss")),
+            "minima": (("a", "minimum"), filled_up(minima), named("minimum of the smoothed loss")),
             "n_minima": (
                 "a",
                 [len(each) for each in minima],

@@ -25,6 +25,7 @@ from sims._capacity_images import (
     draw_images,
     standardized,
 )
+from sims._variables import named
 from theory._validation import positive_array, positive_integer
 from theory.capacity import (
     linear_rademacher_bounds,
@@ -145,20 +146,16 @@ def rademacher_complexity(
     }
     columns = zip(names.items(), np.transpose(balls), strict=True)
     return xr.Dataset(
-        {name: ("n", column, _attributes(long_name)) for (name, long_name), column in columns}
+        {name: ("n", column, named(long_name)) for (name, long_name), column in columns}
         | {
             "correlation": (
                 ("learner", "n"),
                 np.transpose(correlations),
-                _attributes("correlation with random labels, 2 × accuracy - 1"),
+                named("correlation with random labels, 2 × accuracy - 1"),
             )
         },
-        {"n": ("n", list(sizes), _attributes("examples")), "learner": list(LEARNERS)},
+        {"n": ("n", list(sizes), named("examples")), "learner": list(LEARNERS)},
     )
-
-
-def _attributes(long_name: str, units: str = "1") -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
 
 
 def _ball_complexity(
@@ -282,13 +279,13 @@ def cover_curve(
     dims = ("n_features", "ratio")
     return xr.Dataset(
         {
-            "n": (dims, sizes, _attributes("points")),
-            "separable": (dims, separable, _attributes("share of separable labelings")),
-            "probability": (dims, probability, _attributes("Cover's probability")),
+            "n": (dims, sizes, named("points")),
+            "separable": (dims, separable, named("share of separable labelings")),
+            "probability": (dims, probability, named("Cover's probability")),
         },
         {
-            "n_features": ("n_features", dimensions, _attributes("dimensions d")),
-            "ratio": ("ratio", loads, _attributes("points per dimension")),
+            "n_features": ("n_features", dimensions, named("dimensions d")),
+            "ratio": ("ratio", loads, named("points per dimension")),
         },
         {"draws": draws},
     )
@@ -386,13 +383,13 @@ def stability(
     gap = 100.0 * (train_accuracy - test_accuracy)
     return xr.Dataset(
         {
-            "output_change": ("labels", output_change, _attributes("largest change of an output")),
-            "loss_change": ("labels", loss_change, _attributes("largest change of a loss")),
-            "train_accuracy": ("labels", train_accuracy, _attributes("training accuracy")),
-            "test_accuracy": ("labels", test_accuracy, _attributes("test accuracy")),
-            "gap": ("labels", gap, _attributes("training less test accuracy", "percentage point")),
+            "output_change": ("labels", output_change, named("largest change of an output")),
+            "loss_change": ("labels", loss_change, named("largest change of a loss")),
+            "train_accuracy": ("labels", train_accuracy, named("training accuracy")),
+            "test_accuracy": ("labels", test_accuracy, named("test accuracy")),
+            "gap": ("labels", gap, named("training less test accuracy", "percentage point")),
             # taking one example out, then putting another in
-            "loss_change_bound": ((), 2 * bound.value, _attributes("bound on a loss's change")),
+            "loss_change_bound": ((), 2 * bound.value, named("bound on a loss's change")),
         },
         {"labels": list(LABELS)},
     )
@@ -504,15 +501,15 @@ def randomized_training(
     dims = ("condition", "epoch")
     return xr.Dataset(
         {
-            "train_loss": (dims, train_loss, _attributes("mean training loss", "nat")),
-            "train_accuracy": (dims, train_accuracy, _attributes("training accuracy")),
-            "test_accuracy": (dims, test_accuracy, _attributes("accuracy on true test labels")),
-            "wrong_fitted": (dims, wrong_fitted, _attributes("share of wrong labels fitted")),
-            "wrong_labels": ("condition", wrong, _attributes("wrong training labels")),
+            "train_loss": (dims, train_loss, named("mean training loss", "nat")),
+            "train_accuracy": (dims, train_accuracy, named("training accuracy")),
+            "test_accuracy": (dims, test_accuracy, named("accuracy on true test labels")),
+            "wrong_fitted": (dims, wrong_fitted, named("share of wrong labels fitted")),
+            "wrong_labels": ("condition", wrong, named("wrong training labels")),
             "epochs_to_target": (
                 "condition",
                 first,
-                _attributes(f"first epoch with training loss of at most {loss_target:g}", "epoch"),
+                named(f"first epoch with training loss of at most {loss_target:g}", "epoch"),
             ),
         },
         {
@@ -520,9 +517,9 @@ def randomized_training(
             "corruption": (
                 "condition",
                 [condition.corruption for condition in tests],
-                _attributes("probability that a label is replaced"),
+                named("probability that a label is replaced"),
             ),
-            "epoch": ("epoch", np.arange(1, epochs + 1), _attributes("epoch")),
+            "epoch": ("epoch", np.arange(1, epochs + 1), named("epoch")),
         },
     )
 
@@ -639,10 +636,7 @@ def network_sizes(*, n: int = 50_000, seed: int = 0) -> xr.Dataset:
     }
     columns = zip(names.items(), np.transpose(rows), strict=True)
     return xr.Dataset(
-        {
-            name: ("network", column, _attributes(long_name))
-            for (name, long_name), column in columns
-        },
+        {name: ("network", column, named(long_name)) for (name, long_name), column in columns},
         {"network": list(zhang_networks())},
         {"n": n},
     )

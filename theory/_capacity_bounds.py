@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from theory._capacity_counting import log_binomial_sum
-from theory._validation import number, positive_integer, positive_number
+from theory._validation import nonnegative_number, number, positive_integer, positive_number
 
 
 class GeneralizationBound(NamedTuple):
@@ -74,7 +74,7 @@ def generalization_bound(
     0.118
     """
     risk = _risk(empirical_risk, 1.0)
-    capacity = _not_negative("complexity", complexity)
+    capacity = nonnegative_number("complexity", complexity)
     confidence = 3.0 * _deviation(positive_integer("n", n), _probability(delta) / 2.0)
     return _bound(risk, 2.0 * capacity + confidence, 1.0)
 
@@ -184,7 +184,7 @@ def stability_generalization_bound(
     """
     largest = positive_number("max_loss", max_loss)
     risk = _risk(empirical_risk, largest)
-    beta = _not_negative("stability", stability)
+    beta = nonnegative_number("stability", stability)
     size = positive_integer("n", n)
     confidence = (4.0 * size * beta + largest) * _deviation(size, _probability(delta))
     return _bound(risk, 2.0 * beta + confidence, largest)
@@ -213,11 +213,4 @@ def _risk(value: float, largest: float) -> float:
     checked = number("empirical_risk", value)
     if not 0.0 <= checked <= largest:
         raise ValueError(f"empirical_risk must be in [0, {largest:g}], got {checked:g}")
-    return checked
-
-
-def _not_negative(name: str, value: float) -> float:
-    checked = number(name, value)
-    if checked < 0.0:
-        raise ValueError(f"{name} must not be negative, got {checked:g}")
     return checked

@@ -59,10 +59,15 @@ def with_points(grid: Array, points: Array) -> Array:
     return np.unique(np.concatenate([grid, inside.ravel()]))
 
 
-def check_noise(strength: float, noise: str) -> float:
-    """Return a strength as a float; or raise ValueError, also if the law is unknown."""
+def check_law(noise: str) -> None:
+    """Raise ValueError if the law is unknown."""
     if noise not in NOISES:
         raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {noise!r}")
+
+
+def check_noise(strength: float, noise: str) -> float:
+    """Return a strength as a float; or raise ValueError, also if the law is unknown."""
+    check_law(noise)
     return positive_number("strength", strength)
 
 

@@ -27,6 +27,7 @@ from theory._landscapes_smoothing import log_gaussian_mean
 from theory._validation import (
     Array,
     finite_array,
+    nonnegative_number,
     number,
     positive_array,
     positive_integer,
@@ -376,9 +377,7 @@ class FactorChain(SpaceLandscape):
             raise ValueError(
                 f"center must be a number or have shape ({depth},), got {center.shape}"
             )
-        variance = number("variance", self.variance)
-        if variance < 0.0:
-            raise ValueError(f"variance must not be negative, got {variance:g}")
+        variance = nonnegative_number("variance", self.variance)
         object.__setattr__(self, "depth", depth)
         object.__setattr__(self, "center", frozen(np.broadcast_to(center, depth)))
         object.__setattr__(self, "width", positive_number("width", self.width))

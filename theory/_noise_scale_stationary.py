@@ -27,7 +27,7 @@ from theory._validation import (
     Array,
     data_array,
     decay,
-    finite_array,
+    nonnegative_number,
     positive_array,
     positive_integer,
 )
@@ -273,9 +273,7 @@ def linear_regression_stationary_covariance(
     """
     limit = linear_regression_stability_limit(feature_covariance, batch_size)
     a, vectors = positive_modes("feature_covariance", feature_covariance)
-    variance = float(finite_array("label_variance", label_variance, ndim=0))
-    if variance < 0.0:
-        raise ValueError(f"label_variance must not be negative, got {variance:g}")
+    variance = nonnegative_number("label_variance", label_variance)
     rate = check_rate(learning_rate, limit, "set by the noise of the features")
     response = rate / batch_size / (2.0 - rate * (1.0 + 1.0 / batch_size) * a)
     amplified = variance / (1.0 - np.sum(a * response))  # tr AS + s²

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from theory._landscapes_base import LineLandscape, check_noise, noise_variance
+from theory._landscapes_base import LineLandscape, check_law, noise_variance
 from theory._landscapes_partition import stationary_points
 from theory._landscapes_smoothing import log_gaussian_mean
 from theory._validation import (
@@ -117,7 +117,7 @@ def overtaking_strength(
     >>> overtaking_strength(**wells, dimension=[1, 100, 10**9])
     array([1.26471647e-01, 1.19564445e-02, 3.77904582e-06])
     """
-    check_noise(1.0, noise)
+    check_law(noise)
     depths = positive_number("sharp_depth", sharp_depth), positive_number("flat_depth", flat_depth)
     widths = positive_number("sharp_width", sharp_width), positive_number("flat_width", flat_width)
     if not depths[0] > depths[1]:
@@ -184,7 +184,7 @@ def ranking_strength(*, loss_gap: float, trace_gap: float, noise: str = "uniform
     >>> ranking_strength(loss_gap=1.0, trace_gap=6.0)
     1.0
     """
-    check_noise(1.0, noise)
+    check_law(noise)
     gap, traces = positive_number("loss_gap", loss_gap), positive_number("trace_gap", trace_gap)
     return float(np.sqrt(2.0 * gap / (traces * noise_variance(1.0, noise))))
 

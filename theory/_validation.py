@@ -70,6 +70,14 @@ def positive_number(name: str, value: ArrayLike) -> float:
     return float(positive_array(name, value, ndim=0))
 
 
+def nonnegative_number(name: str, value: ArrayLike) -> float:
+    """Return one finite number of at least 0 as a float, or raise ValueError."""
+    checked = number(name, value)
+    if checked < 0.0:
+        raise ValueError(f"{name} must not be negative, got {checked:g}")
+    return checked
+
+
 def decay(name: str, value: ArrayLike) -> float:
     """Return one number in [0, 1) as a float, such as a momentum, or raise ValueError."""
     checked = number(name, value)
