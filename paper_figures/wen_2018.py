@@ -6,8 +6,6 @@ its supplement and its official code give them. What is marked "ours" is derived
 
 from __future__ import annotations
 
-from typing import Any
-
 from paper_figures import _wen_2018_measures as measures
 from paper_figures import _wen_2018_plots as plots
 from paper_figures.claims import Check, Claim, Criterion
@@ -157,14 +155,6 @@ def _claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
     return Claim(f"wen_2018:{sheet_id}", PAPER, where, statement, checks)
 
 
-def _theory(data: str, needs: dict[str, Need], *rest: Any, **success: Any) -> Check:
-    return Check("theory", data, needs, *rest, **success)
-
-
-def _simulation(data: str, needs: dict[str, Need], *rest: Any, **success: Any) -> Check:
-    return Check("simulation", data, needs, *rest, **success)
-
-
 _CONES = "cones over cubes, ε'/a = 0.5, 0.9, 0.99"
 
 CLAIMS = (
@@ -172,7 +162,8 @@ CLAIMS = (
         "T1",
         "theorem 1",
         "A symmetric flat minimum is a stationary point of the smoothed loss.",
-        _theory(
+        Check(
+            "theory",
             "a centrally symmetric minimum in the plane; beside it one that is tilted",
             {"points": POINTS},
             (
@@ -181,7 +172,8 @@ CLAIMS = (
             ),
             measures.stationary,
         ),
-        _simulation(
+        Check(
+            "simulation",
             "the same, 1,000,000 draws a seed",
             {"points": POINTS},
             (Criterion("largest drawn gradient, in standard errors", high=3.0),),
@@ -194,7 +186,8 @@ CLAIMS = (
         "Flatness is not used: a symmetric sharp minimum and a symmetric maximum are stationary "
         "too, and a symmetric minimum turns into a maximum once the box reaches past its rim "
         "(ours).",
-        _theory(
+        Check(
+            "theory",
             "symmetric normal wells and hills in the plane; w² exp(-w²/2s²)",
             {"points": POINTS},
             (
@@ -211,7 +204,8 @@ CLAIMS = (
         "Around a sharp minimum the smoothed loss exceeds the loss, in high dimension. (True with "
         "a bound on the loss all over the shell that the moving box reaches; the running maximum, "
         "which the paper uses, bounds nothing from below.)",
-        _theory(
+        Check(
+            "theory",
             f"{_CONES}; ε/ε' = 0.5, 0.9, 0.99",
             {"lift": LIFT},
             (Criterion("largest (first m that is lifted - first m above m*)", high=0.0),),
@@ -223,7 +217,8 @@ CLAIMS = (
         "T2b",
         "theorem 2, Eqs. 8-9 (reconstructed)",
         "The smoothed loss is at least μ - (ε'/a)^m (μ - C_s) there.",
-        _theory(
+        Check(
+            "theory",
             f"{_CONES}, m from 1 to 10^9",
             {"lift": LIFT},
             (
@@ -232,7 +227,8 @@ CLAIMS = (
             ),
             measures.bounded,
         ),
-        _simulation(
+        Check(
+            "simulation",
             f"{_CONES}, m ≤ 100, 200,000 draws a seed",
             {"lift": LIFT},
             (Criterion("largest deviation of drawn values, in standard errors (ours)", high=4.5),),
@@ -245,7 +241,8 @@ CLAIMS = (
         "As m grows the least smoothed value tends to the largest loss in the box of half-width "
         "ε'. (It tends to that of half-width a, whatever ε'; and for a loss that depends on few "
         "coordinates to neither.)",
-        _theory(
+        Check(
+            "theory",
             "a cone over cubes, m = 10^9; the valley w_1²",
             {"lift": LIFT},
             (
@@ -262,7 +259,8 @@ CLAIMS = (
         "theorem 2",
         "The inequality tells sharp minima from flat ones. (It does not: every isotropic quadratic "
         "meets it for ε < a/√3, however flat, in any dimension.)",
-        _theory(
+        Check(
+            "theory",
             "curvatures 0.001, 1 and 1,000, m = 1, 10, 100",
             {"lift": LIFT},
             (Criterion("largest relative distance of ε from a/√3", high=1e-9),),
@@ -274,7 +272,8 @@ CLAIMS = (
         "T3",
         "theorem 2, Eq. 13 (reconstructed)",
         "With noise enough a sharp minimum is above a flat one that is less deep.",
-        _theory(
+        Check(
+            "theory",
             "two product wells, depths 1 and 0.8, widths 0.1 and 0.4, m from 1 to 10^9",
             {"overtaking": OVERTAKING},
             (
@@ -284,7 +283,8 @@ CLAIMS = (
             ),
             measures.ranking,
         ),
-        _simulation(
+        Check(
+            "simulation",
             "the same wells, m ≤ 1,000, 20,000 draws a seed (criteria ours)",
             {"overtaking": OVERTAKING},
             (
@@ -299,7 +299,8 @@ CLAIMS = (
         "abstract",
         "SmoothOut eliminates sharp minima. (Where the background slopes enough; past half a "
         "ripple's wavelength uniform noise makes new ones.)",
-        _theory(
+        Check(
+            "theory",
             "x² + 10 (1 - cos 2πx); double wells (x² - b²)²",
             {"merging": MERGING},
             (
@@ -309,7 +310,8 @@ CLAIMS = (
             ),
             measures.merged,
         ),
-        _theory(
+        Check(
+            "theory",
             "tilted boxes and V's, ε'/a = 0.5, 0.7, 0.9, m = 1 to 12",
             {"elimination": ELIMINATION},
             (
@@ -318,13 +320,15 @@ CLAIMS = (
             ),
             measures.eliminated,
         ),
-        _simulation(
+        Check(
+            "simulation",
             "tilted V's, 64 trajectories a case and seed (criterion ours)",
             {"elimination": ELIMINATION},
             (Criterion("least share that escapes where Theorem D holds", low=0.99),),
             measures.escaped,
         ),
-        _simulation(
+        Check(
+            "simulation",
             "x² + 10 (1 - cos 2πx), 512 starts a strength and seed (criteria ours)",
             {"survival": SURVIVAL},
             (
@@ -340,7 +344,8 @@ CLAIMS = (
         "version 3, difference 4",
         "Uniform noise removes sharp minima better than Gaussian noise. (Of equal variance it "
         "does for wells narrower than 0.867 a, and worse for wider ones.)",
-        _theory(
+        Check(
+            "theory",
             "box wells, m = 1, 10, 100, 1,000",
             {"laws": LAWS},
             (
@@ -350,7 +355,8 @@ CLAIMS = (
             measures.crossover,
             success="corrected",
         ),
-        _simulation(
+        Check(
+            "simulation",
             "box wells, m = 10, 200,000 draws a seed (criteria ours)",
             {"laws": LAWS},
             (
@@ -365,7 +371,8 @@ CLAIMS = (
         "A1",
         "abstract",
         "Stochastic SmoothOut is an unbiased approximation of SmoothOut.",
-        _simulation(
+        Check(
+            "simulation",
             "three factors; a ReLU network; 1,000,000 draws a seed",
             {"unbiased": UNBIASED},
             (
@@ -374,7 +381,8 @@ CLAIMS = (
             ),
             measures.unbiased,
         ),
-        _simulation(
+        Check(
+            "simulation",
             "a box well, which jumps: not unbiased there",
             {"unbiased": UNBIASED},
             (
@@ -390,7 +398,8 @@ CLAIMS = (
         "version 3, difference 1",
         "Removing the noise before the update matters: the weights' stationary variance is that of "
         "formulas which differ with it.",
-        _simulation(
+        Check(
+            "simulation",
             "a quadratic, six learning rates, momentum 0 and 0.9",
             {"denoising": DENOISING},
             (
@@ -404,7 +413,8 @@ CLAIMS = (
         "A3",
         "version 3, difference 2",
         "AdaSmoothOut does not change when a ReLU network's layers are rescaled; SmoothOut does.",
-        _simulation(
+        Check(
+            "simulation",
             "a network 4-16-1, layers times and over 0.1 and 10",
             {"rescaling": RESCALING},
             (
@@ -419,7 +429,8 @@ CLAIMS = (
         "official code",
         "A filter's noise is a times as long as the filter, up to 1e-6 over the draw's length; its "
         "covariance is a² |w|²/d I.",
-        _simulation(
+        Check(
+            "simulation",
             "16 filters of 27 weights, 20,000 draws a seed",
             {"filters": FILTERS},
             (
@@ -434,7 +445,8 @@ CLAIMS = (
         "R1",
         "[follow-up] Dinh et al. (2017)",
         "Rescaling the layers of a ReLU network leaves its function and makes tr H what one likes.",
-        _simulation(
+        Check(
+            "simulation",
             "a network 4-16-1, layers times and over 0.1 to 10",
             {"rescaling": RESCALING},
             (
@@ -449,7 +461,8 @@ CLAIMS = (
         "[follow-up] Kleinberg, Li & Yuan (2018), from memory",
         "Where the smoothed loss is c-one-point convex SGD ends within a distance whose square is "
         "in proportion to ε r²/c, ε the learning rate.",
-        _simulation(
+        Check(
+            "simulation",
             "a rippled parabola, not one-point convex itself, six learning rates",
             {"one_point": ONE_POINT},
             (
