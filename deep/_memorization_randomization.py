@@ -41,17 +41,11 @@ def randomization_test(
     seeds: Sequence[int] = (0, 1, 2),
     epochs: int = 100,
     batch_size: int = 128,
-    optimizer: str = "SGD",
-    optimizer_options: Mapping[str, Any] | None = None,
-    scheduler: str | None = None,
-    scheduler_options: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     fit_loss: float = 0.05,
-    stop_at_accuracy: float | None = None,
-    precision: str = "float32",
     checkpoints: Path | str | None = None,
-    progress: bool | None = None,
     device: torch.device | str | None = None,
+    **training: Any,
 ) -> xr.Dataset:
     """Train a network on true and on randomized data, to see whether it can fit noise.
 
@@ -72,30 +66,29 @@ def randomization_test(
         Each draws weights, order and corruption.
     epochs, batch_size : int
         Length of a training, and size of its batches.
-    optimizer, optimizer_options, scheduler, scheduler_options, precision
-        As :func:`deep.training.train` takes them.
     preprocessing : Preprocessing, optional
         Of both sets; none by default. What is random about it belongs to training.
     fit_loss : float
         A network has fitted after the first epoch whose mean loss over its batches is at most this.
-    stop_at_accuracy : float, optional
-        Stop a training that has reached this accuracy on its own labels; later epochs are NaN.
     checkpoints : Path or str, optional
         Folder for a checkpoint of each training: what was killed goes on where it was.
-    progress : bool, optional
-        Show bars; None shows them on a terminal alone.
     device : torch.device, str or None
         None is torch's default.
+    **training
+        Further arguments of :func:`deep.training.train`, such as ``optimizer_options`` or
+        ``stop_at_accuracy``. After a training that stopped early, curves are NaN.
 
     Returns
     -------
     xarray.Dataset
-        Along seed, corruption and epoch: ``online_loss``, ``training_loss``, ``training_accuracy``
-        on the labels that are trained on, ``true_training_accuracy`` on the true labels of the same
-        images, ``test_accuracy`` on the true test labels, and ``corrupted_test_accuracy`` on test
-        labels that are corrupted as those of training are. Along seed and corruption:
-        ``epochs_to_fit``, NaN if it never was, and ``wrong``, the share of wrong training labels.
-        The attributes ``n_parameters``, and ``surplus``: that over the n (K + 1) + d of Theorem 1.
+        Along seed, corruption and epoch: ``online_loss`` and ``online_accuracy`` of the batches as
+        they were trained on; ``training_loss`` and ``training_accuracy`` on the labels that are
+        trained on; ``true_training_accuracy`` on the true labels of the same images;
+        ``wrong_labels_fitted``, the share of the wrong training labels that the network gives;
+        ``test_accuracy`` on the true test labels; and ``corrupted_test_accuracy`` on test labels
+        that are corrupted as those of training are. Along seed and corruption: ``epochs_to_fit``,
+        NaN if it never was, and ``wrong``, the share of wrong training labels. The attributes
+        ``n_parameters``, and ``surplus``: that over the n (K + 1) + d of Theorem 1.
 
     Raises
     ------
@@ -130,37 +123,21 @@ def randomization_test(
     sets, max_value = _arrays(train_data, test_data)
     classes = 1 + max(int(part.labels.max()) for part in sets)
     place: dict[str, Any] = {"n_classes": classes, "max_value": max_value, "device": device}
-    options: dict[str, Any] = {
-        "epochs": positive_integer("epochs", epochs),
-        "batch_size": positive_integer("batch_size", batch_size),
-        "optimizer": optimizer,
-        "optimizer_options": optimizer_options,
-        "scheduler": scheduler,
-        "scheduler_options": scheduler_options,
-        "stop_at_accuracy": stop_at_accuracy,
-        "precision": precision,
-        "progress": progress,
-        "device": device,
-    }
+    training["epochs"] = positive_integer("epochs", epochs)
+    training["batch_size"] = positive_integer("batch_size", batch_size)
     curves = []
     for seed in seeds:
         for kind in kinds:
             model = make_model(torch.Generator().manual_seed(seed))
-            fitted, patterns, clean, dirty = (
+            spoiled = _spoiled(sets, kind, classes, seed)
+            fitted, *others = (
                 to_device(tuple(part), preprocessing=preprocessing or Preprocessing(), **place)
-                for part in _spoiled(sets, kind, classes, seed)
+                for part in spoiled.values()
             )
+            evaluate = dict(zip(list(spoiled)[1:], others, strict=True))
             file = None if checkpoints is None else Path(checkpoints) / f"{kind.name} {seed}.pt"
-            curve = train(
-                model,
-                fitted,
-                evaluate={"patterns": patterns, "true": clean, "corrupted": dirty},
-                seed=seed,
-                checkpoint=file,
-                **options,
-            )
-            wrong = float((fitted.labels.cpu().numpy() != sets[0].labels).mean())
-            curves.append(_row(curve, epochs, fit_loss).assign(wrong=wrong))
+            curve = train(model, fitted, evaluate=evaluate, seed=seed, checkpoint=file, **training)
+            curves.append(_row(curve, spoiled, epochs, fit_loss))
     n, values = len(sets[0].labels), int(np.prod(sets[0].inputs.shape[1:]))
     n_parameters = models.parameter_count(model)
     found = _stacked(curves, seeds, [kind.name for kind in kinds])
@@ -219,29 +196,34 @@ def _arrays(train_data: Images, test_data: Images) -> tuple[list[_Part], float |
     return parts, max_value
 
 
-def _spoiled(sets: Sequence[_Part], kind: _Kind, classes: int, seed: int) -> list[_Part]:
-    """Return what is trained on, the same with true labels, and the test set with both."""
+def _spoiled(sets: Sequence[_Part], kind: _Kind, classes: int, seed: int) -> dict[str, _Part]:
+    """Return what is trained on, and the sets to measure that are not the same as others."""
     rng = np.random.default_rng([seed, zlib.crc32(kind.name.encode())])
     inputs = [part.inputs for part in sets]
     if kind.pixels:
         inputs = corruption.PIXEL_CORRUPTIONS[kind.pixels](inputs, rng)
     truth = [part.labels for part in sets]
     drawn = corruption.corrupt_label_sets(truth, kind.probability, classes, rng)
-    return [
-        _Part(inputs[0], drawn[0].labels),
-        _Part(inputs[0], truth[0]),
-        _Part(inputs[1], truth[1]),
-        _Part(inputs[1], drawn[1].labels),
-    ]
+    given = [part.labels for part in drawn]
+    spoiled = {"fitted": _Part(inputs[0], given[0]), "test": _Part(inputs[1], truth[1])}
+    if kind.probability:
+        spoiled["corrupted test"] = _Part(inputs[1], given[1])
+    wrong = given[0] != truth[0]
+    if wrong.any():
+        spoiled["wrong"] = _Part(inputs[0][wrong], given[0][wrong])
+        spoiled["mended"] = _Part(inputs[0][wrong], truth[0][wrong])
+    return spoiled
 
 
 # --- the results ----------------------------------------------------------------------------------
 
 _CURVES = {
     "online_loss": "mean loss over an epoch's batches",
+    "online_accuracy": "accuracy over an epoch's batches",
     "training_loss": "training loss",
     "training_accuracy": "training accuracy, on the labels trained on",
     "true_training_accuracy": "training accuracy, on true labels",
+    "wrong_labels_fitted": "share of wrong training labels that are fitted",
     "test_accuracy": "test accuracy, on true labels",
     "corrupted_test_accuracy": "test accuracy, on labels corrupted as those of training",
 }
@@ -251,17 +233,28 @@ _NUMBERS = {
 }
 
 
-def _row(curve: xr.Dataset, epochs: int, fit_loss: float) -> xr.Dataset:
+def _row(
+    curve: xr.Dataset, spoiled: Mapping[str, _Part], epochs: int, fit_loss: float
+) -> xr.Dataset:
     """Return the curves of one training over all epochs, and when it had fitted."""
-    accuracy = curve.evaluation_accuracy
-    row = curve[["online_loss", "training_loss", "training_accuracy"]].assign(
-        true_training_accuracy=accuracy.sel(evaluation="patterns", drop=True),
-        test_accuracy=accuracy.sel(evaluation="true", drop=True),
-        corrupted_test_accuracy=accuracy.sel(evaluation="corrupted", drop=True),
+    accuracy = {
+        name: curve.evaluation_accuracy.sel(evaluation=name, drop=True)
+        for name in curve.evaluation.values
+    }
+    fitted, n, n_wrong = curve.training_accuracy, len(spoiled["fitted"].labels), 0
+    memorized, mended = xr.full_like(fitted, np.nan), 0.0 * fitted
+    if "wrong" in spoiled:
+        memorized, n_wrong = accuracy["wrong"], len(spoiled["wrong"].labels)
+        mended = accuracy["mended"] - memorized
+    row = curve[["online_loss", "online_accuracy", "training_loss", "training_accuracy"]].assign(
+        true_training_accuracy=np.rint(n * fitted + n_wrong * mended) / n,  # counts, exactly
+        wrong_labels_fitted=memorized,
+        test_accuracy=accuracy["test"],
+        corrupted_test_accuracy=accuracy.get("corrupted test", accuracy["test"]),
     )
-    fitted = curve.epoch.values[curve.online_loss.values <= fit_loss]
+    done = curve.epoch.values[curve.online_loss.values <= fit_loss]
     row = row.reindex(epoch=np.arange(1, epochs + 1))
-    return row.assign(epochs_to_fit=float(fitted[0]) if len(fitted) else np.nan)
+    return row.assign(epochs_to_fit=float(done[0]) if len(done) else np.nan, wrong=n_wrong / n)
 
 
 def _stacked(rows: list[xr.Dataset], seeds: list[int], names: list[str]) -> xr.Dataset:
@@ -292,19 +285,22 @@ def randomization(
     corruptions: Sequence[str | float] = CORRUPTIONS,
     train_size: int = 1437,
     test_size: int = 360,
-    epochs: int = 150,
+    epochs: int = 200,
     batch_size: int = 128,
     learning_rate: float = 0.05,
     momentum: float = 0.9,
-    decay: float = 0.98,
+    decay: float = 1.0,
     weight_decay: float = 0.0,
+    law: str | None = None,
     crop: int | None = None,
     augmentation: str = "none",
+    evaluate_every: int = 1,
     stop_at_accuracy: float | None = None,
     precision: str = "float32",
     seed: int = 0,
     data_dir: str | None = None,
     device: str | None = None,
+    checkpoints: str | None = None,
 ) -> xr.Dataset:
     """Train one network of the paper's on true and on randomized images.
 
@@ -319,17 +315,23 @@ def randomization(
     corruptions : sequence of str or float
         As :func:`randomization_test` takes them.
     train_size, test_size : int
-        Images drawn, without overlap, from all of the data set.
+        Images drawn from the training and the test part of the data set; from all of it, without
+        overlap, if it has no parts, as the digits.
     epochs, batch_size : int
         Length of a training, and size of its batches.
     learning_rate, momentum, weight_decay : float
         Of SGD.
     decay : float
         What the learning rate is multiplied by after each epoch.
+    law : str, optional
+        Law of the initial weights, as :func:`deep.models.build` takes it.
     crop : int, optional
         Side of the square that is kept; 28 for 32 × 32 pixels, else all.
     augmentation : str
-        "none", "crop" (its place is random), or "flip and rotation" (by up to 25 degrees).
+        "none", "crop" (its place is random; where all is kept, in the image with a border of zeros
+        an eighth as wide), or "flip and rotation" (by up to 25 degrees).
+    evaluate_every : int
+        Epochs between measurements; accuracies, but the online one, are NaN in others.
     stop_at_accuracy : float, optional
         Stop a training that has reached this accuracy on its own labels.
     precision : str
@@ -340,6 +342,8 @@ def randomization(
         Folder of the data set's files, if it is not embedded.
     device : str, optional
         A GPU if there is one.
+    checkpoints : str, optional
+        Folder for checkpoints, from which a run that was killed goes on.
 
     Returns
     -------
@@ -353,23 +357,22 @@ def randomization(
 
     References
     ----------
-    Zhang et al. (2017), Figure 1, Tables 1 and 4, appendix A.
+    Zhang et al. (2017), Figures 1 and 2b, Tables 1 and 4, appendix A.
     """
-    source = datasets.load(dataset, data_dir)
-    parts = _drawn(source, train_size, test_size, seed)
-    side, channels = source.images.shape[1], 1 if source.images.ndim == 3 else 3
-    if crop is None and side == 32:
-        crop = 28
-    preprocessing = Preprocessing(crop=crop or side, whiten=True, **_augmented(augmentation))
-    shape = (channels, crop or side, crop or source.images.shape[2])
+    train_data, test_data = _drawn(dataset, data_dir, train_size, test_size, seed)
+    side, channels = train_data.images.shape[1], 1 if train_data.images.ndim == 3 else 3
+    if crop is None:
+        crop = 28 if side == 32 else side
+    classes = 1 + max(int(part.labels.max()) for part in (train_data, test_data))
 
     def make_model(generator: torch.Generator) -> nn.Module:
-        classes = int(source.labels.max()) + 1
-        return models.build(model, input_shape=shape, classes=classes, generator=generator)
+        shape = (channels, crop, crop)
+        return models.build(model, input_shape=shape, classes=classes, generator=generator, law=law)
 
     found = randomization_test(
         make_model,
-        *parts,
+        train_data,
+        test_data,
         corruptions=corruptions,
         seeds=[seed],
         epochs=epochs,
@@ -381,35 +384,52 @@ def randomization(
         },
         scheduler="ExponentialLR",
         scheduler_options={"gamma": decay},
-        preprocessing=preprocessing,
+        preprocessing=_preprocessing(augmentation, crop, side),
+        evaluate_every=evaluate_every,
         stop_at_accuracy=stop_at_accuracy,
         precision=precision,
+        channels_last=not model.startswith("mlp"),  # a third faster on a CPU
+        checkpoints=checkpoints,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
     return found.isel(seed=0, drop=True)
 
 
-def _drawn(source: LabeledImages, train_size: int, test_size: int, seed: int) -> list[Any]:
+def _drawn(
+    dataset: str, data_dir: str | None, train_size: int, test_size: int, seed: int
+) -> list[LabeledImages]:
     """Return two sets of images without overlap."""
-    wanted = positive_integer("train_size", train_size) + positive_integer("test_size", test_size)
-    if wanted > len(source.labels):
-        raise ValueError(
-            f"train_size + test_size needs {wanted} images; {source.name!r} has "
-            f"{len(source.labels)}"
-        )
-    order = np.random.default_rng([seed, 0]).permutation(len(source.labels))[:wanted]
+    sizes = {"train": train_size, "test": test_size}
+    for part, size in sizes.items():
+        positive_integer(f"{part}_size", size)
+    rng = np.random.default_rng([seed, 0])
+    if dataset == "digits":
+        both = _sample(datasets.load(dataset), "train_size + test_size", sum(sizes.values()), rng)
+        return [_rows(both, slice(train_size)), _rows(both, slice(train_size, None))]
     return [
-        LabeledImages(source.name, source.images[rows], source.labels[rows], source.max_value)
-        for rows in (order[:train_size], order[train_size:])
+        _sample(datasets.load(dataset, data_dir, part=part), f"{part}_size", size, rng)
+        for part, size in sizes.items()
     ]
 
 
-def _augmented(augmentation: str) -> dict[str, Any]:
+def _sample(source: LabeledImages, name: str, size: int, rng: np.random.Generator) -> LabeledImages:
+    n = len(source.labels)
+    if size > n:
+        raise ValueError(f"{name} must be at most {n}, the images of {source.name!r}, got {size}")
+    return _rows(source, rng.permutation(n)[:size])
+
+
+def _rows(source: LabeledImages, rows: Any) -> LabeledImages:
+    return LabeledImages(source.name, source.images[rows], source.labels[rows], source.max_value)
+
+
+def _preprocessing(augmentation: str, crop: int, side: int) -> Preprocessing:
+    border = side // 8 if crop == side else 0
     known: dict[str, dict[str, Any]] = {
         "none": {},
-        "crop": {"random_crop": True},
+        "crop": {"random_crop": True, "padding": border},
         "flip and rotation": {"flip": True, "rotation": 25.0},
     }
     if augmentation not in known:
         raise ValueError(f"augmentation must be one of {', '.join(known)}, got {augmentation!r}")
-    return known[augmentation]
+    return Preprocessing(crop=crop, whiten=True, **known[augmentation])

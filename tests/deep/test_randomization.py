@@ -13,7 +13,7 @@ from deep.__main__ import main
 from deep.loader import Preprocessing, to_device
 from deep.memorization import CORRUPTIONS, randomization, randomization_test
 from deep.training import train
-from store.datasets import LabeledImages
+from store.datasets import LabeledImages, identify
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 13, (90, 4, 4)).astype(np.uint8)
@@ -161,6 +161,43 @@ def test_a_training_that_stops_leaves_nan():
     assert np.isnan(found.online_loss.values[0, 0, last + 1 :]).all()
 
 
+def test_wrong_labels_are_followed_on_their_own():
+    found = run([0.6, "true labels"], epochs=4)
+    noisy, clean = (found.isel(seed=0, corruption=number) for number in (0, 1))
+    # The labels as they were drawn, and the network trained on them by hand.
+    model, drawn = make_model(torch.Generator().manual_seed(0)), []
+
+    def spy(data, *arguments, **options):
+        drawn.append(to_device(data, **options))
+        return drawn[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deep._memorization_randomization.to_device", spy)
+        run([0.6], epochs=4)
+    fitted = drawn[0]
+    train(model, fitted, seed=0, **{**QUICK, "epochs": 4})
+    with torch.no_grad():
+        given = model(fitted.batch(slice(0, 60))[0]).argmax(1).numpy()
+    labels, truth = fitted.labels.numpy(), LABELS[:60]
+    wrong = labels != truth
+    assert float(noisy.wrong) == wrong.mean() > 0.0
+    last = noisy.isel(epoch=-1)
+    assert float(last.wrong_labels_fitted) == np.mean(given[wrong] == labels[wrong])
+    assert float(last.true_training_accuracy) == np.mean(given == truth)
+    assert float(last.training_accuracy) == np.mean(given == labels)
+    assert bool(clean.wrong_labels_fitted.isnull().all())
+
+
+def test_epochs_without_measurement_are_nan():
+    found = run([0.5], epochs=5, evaluate_every=2).isel(seed=0, corruption=0)
+    every = run([0.5], epochs=5).isel(seed=0, corruption=0)
+    np.testing.assert_array_equal(found.online_loss, every.online_loss)
+    for name in ("training_accuracy", "true_training_accuracy", "wrong_labels_fitted"):
+        measured = [False, True, False, True, True]
+        np.testing.assert_array_equal(found[name].notnull(), measured)
+        np.testing.assert_array_equal(found[name][measured], every[name][measured])
+
+
 def test_when_it_has_fitted():
     found = run(["true labels"], epochs=30, fit_loss=0.65)
     loss = found.online_loss.values[0, 0]
@@ -231,7 +268,10 @@ def test_the_study_is_the_test_on_digits():
     [
         ({"model": "nonesuch"}, "unknown network 'nonesuch'"),
         ({"augmentation": "mixup"}, "augmentation must be one of none, crop, flip and rotation"),
-        ({"train_size": 1797}, "needs 1837 images; 'digits' has 1797"),
+        (
+            {"train_size": 1797},
+            "train_size \\+ test_size must be at most 1797, the images of 'digits', got 1837",
+        ),
         ({"train_size": 0}, "train_size must be an integer of at least 1"),
     ],
 )
@@ -240,11 +280,62 @@ def test_mistakes_of_the_study(options, message):
         randomization(**{**SMALL, **options})
 
 
+@pytest.mark.parametrize("crop", [None, 7])
 @pytest.mark.parametrize("augmentation", ["crop", "flip and rotation"])
-def test_augmented_trainings_differ(augmentation):
-    options = {**SMALL, "corruptions": ["random labels"], "crop": 7}
+def test_augmented_trainings_differ(augmentation, crop):
+    options = {**SMALL, "corruptions": ["random labels"], "crop": crop}
     plain, other = randomization(**options), randomization(**options, augmentation=augmentation)
     assert not np.array_equal(plain.online_loss, other.online_loss)
+
+
+def test_initial_weights_follow_the_law():
+    options = {**SMALL, "corruptions": ["true labels"], "model": "alexnet", "epochs": 1}
+    plain, he = randomization(**options), randomization(**options, law="he")
+    assert plain.identical(randomization(**options, law="torch"))
+    assert not np.array_equal(plain.online_loss, he.online_loss)
+
+
+def cifar10(folder):
+    """Write sixty images that are brighter than the ten of the test file."""
+    rng = np.random.default_rng(3)
+    for number in range(1, 6):
+        records = rng.integers(128, 256, (12, 3073), np.uint8)
+        records[:, 0] = np.arange(12) % 10
+        (folder / f"data_batch_{number}.bin").write_bytes(records.tobytes())
+    records = rng.integers(0, 64, (10, 3073), np.uint8)
+    records[:, 0] = np.arange(10)
+    (folder / "test_batch.bin").write_bytes(records.tobytes())
+    return identify(folder)
+
+
+def test_a_data_set_with_parts_keeps_them(tmp_path):
+    options = {**SMALL, "dataset": cifar10(tmp_path), "data_dir": str(tmp_path), "epochs": 1}
+    found = randomization(**{**options, "train_size": 60, "test_size": 10})
+    assert found.attrs["n_parameters"] == 1_209_866
+    for sizes, message in (
+        ({"train_size": 61}, "train_size must be at most 60"),
+        ({"test_size": 11}, "test_size must be at most 10"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            randomization(**{**options, "train_size": 60, "test_size": 10, **sizes})
+
+
+def test_a_killed_study_goes_on(tmp_path, monkeypatch):
+    options = {**SMALL, "corruptions": ["true labels", "random labels"]}
+    whole, done = randomization(**options), []
+
+    def deadly(*arguments, **keywords):
+        if done:
+            raise KeyboardInterrupt
+        done.append(train(*arguments, **keywords))
+        return done[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deep._memorization_randomization.train", deadly)
+        with pytest.raises(KeyboardInterrupt):
+            randomization(**options, checkpoints=str(tmp_path))
+    assert [file.name for file in tmp_path.glob("*.pt")] == ["true labels 0.pt"]
+    assert randomization(**options, checkpoints=str(tmp_path)).identical(whole)
 
 
 def test_the_command_line_runs_it_by_its_short_name(tmp_path, capsys):
