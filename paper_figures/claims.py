@@ -58,15 +58,17 @@ class Check:
 
     ``measure`` maps the Datasets of ``needs``, by name, to one value per criterion, the principal
     one first. ``success`` is the verdict if all criteria are met: "corrected" where they state not
-    the paper's claim but what is true instead.
+    the paper's claim but what is true instead. A check that cannot be run here at all has a
+    ``reason`` instead of needs and measure.
     """
 
     level: Level
     data: str
     needs: Mapping[str, Need]
     criteria: Sequence[Criterion]
-    measure: Callable[[Mapping[str, xr.Dataset]], Sequence[Measured]]
+    measure: Callable[[Mapping[str, xr.Dataset]], Sequence[Measured]] | None = None
     success: Literal["reproduced", "corrected"] = "reproduced"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def judge(check: Check, outcomes: Mapping[Need, Outcome]) -> dict[str, Any]:
         "threshold": "; ".join(str(criterion) for criterion in check.criteria),
     }
     datasets = {}
+    if check.measure is None:
+        return entry | unmeasured | {"verdict": "not run here", "reason": check.reason}
     for name, need in check.needs.items():
         outcome = outcomes[need]
         if isinstance(outcome, Unavailable):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paper_figures import registry
-from paper_figures.results import Options, is_recorded, obtain, record
+from paper_figures.results import Options, is_recorded, obstacles, obtain, record
 from store import datasets
 from store.results import ResultStore
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=[],
         metavar="DIR",
         help="folder of a data set, may be given several times; the results of those that are not "
-        "given are left as they are",
+        "given, or take a GPU that is not there, are left as they are",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     parser.add_argument("--recompute", action="store_true", help="also what is recorded already")
@@ -38,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = {datasets.identify(folder): folder for folder in options.data}
     for dataset in given.keys() - {need.dataset for need in registry.recorded()}:
         parser.error(f"{given[dataset]} holds {dataset!r}, of which nothing is to be recorded")
+    how = Options(store, data_dirs=options.data, jobs=options.jobs)
     # Not kept: to be computed, even where they are recorded.
     needs = [
         replace(need, kept=False)
-        for need in registry.recorded()
-        if (not need.is_external or need.dataset in given)
-        and (options.recompute or not is_recorded(need))
+        for need, obstacle in obstacles(registry.recorded(), how).items()
+        if not obstacle and (options.recompute or not is_recorded(need))
     ]
-    obtain(needs, Options(store, data_dirs=options.data, jobs=options.jobs))
+    obtain(needs, how)
     for need in needs:
         print(record(need, store))
 

@@ -6,6 +6,8 @@ result store, computed once; an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,20 +28,31 @@ FAMILIES = {"mnist": "MNIST's IDX files", "cifar10": "CIFAR-10's binary version"
 class Need:
     """A study's results over ``seeds`` seeds; ``quick`` replaces parameters in a quick run.
 
-    ``kept`` is for long runs on embedded data: what is recorded of them is not computed again.
+    The study of a network goes by its dotted name: it is imported only to be run, since it takes
+    torch. ``kept`` is for long runs on embedded data: what is recorded of them is not computed
+    again. ``gpu`` is for runs that would take days without one; quick ones take none.
     """
 
-    study: Callable[..., xr.Dataset]
+    study: Callable[..., xr.Dataset] | str
     parameters: Mapping[str, Any]
     seeds: int
     quick_seeds: int
     quick: Mapping[str, Any] = field(default_factory=dict)
     kept: bool = False
+    gpu: bool = False
 
     @property
     def study_name(self) -> str:
         """The dotted name that the store knows the study by."""
-        return study_name(self.study)
+        return self.study if isinstance(self.study, str) else study_name(self.study)
+
+    def function(self) -> Callable[..., xr.Dataset]:
+        """Return the study itself."""
+        if not isinstance(self.study, str):
+            return self.study
+        module, _, name = self.study.rpartition(".")
+        study: Callable[..., xr.Dataset] = getattr(importlib.import_module(module), name)
+        return study
 
     def sped_up(self) -> Need:
         """Return the small version of this need."""
@@ -72,8 +85,8 @@ class Options:
     """How to obtain results.
 
     ``data_dirs`` hold the files for the studies of external data, one folder for each of
-    ``FAMILIES``; where one is lacking, the recorded results of its studies are used. ``recompute``
-    ignores what is stored or kept. ``jobs`` is joblib's.
+    ``FAMILIES``; where one is lacking, or torch or a GPU that a study takes, its recorded results
+    are used. ``recompute`` ignores what is stored or kept. ``jobs`` is joblib's.
     """
 
     store: ResultStore
@@ -98,14 +111,13 @@ def obtain(needs: Collection[Need], options: Options) -> dict[Need, Outcome]:
         data sets of one family.
     """
     folders = _folders(options.data_dirs)
+    obstacles = {need: _obstacle(need, folders, options.quick) for need in needs}
     plans = {}
     for need in needs:
-        plan = need.sped_up() if options.quick else need
-        if not need.is_external:
-            if not need.kept or options.quick or options.recompute or not is_recorded(need):
-                plans[need] = plan
-        elif folder := folders.get(_family(need.dataset)):
-            plans[need] = plan.on(folder.dataset)
+        is_kept = need.kept and not options.quick and not options.recompute and is_recorded(need)
+        if not is_kept and not obstacles[need]:
+            plan = need.sped_up() if options.quick else need
+            plans[need] = _on_folder(plan, folders) if need.is_external else plan
     run_cells(
         [cell for plan in plans.values() for cell in _cells(plan, folders)],
         options.store,
@@ -113,9 +125,32 @@ def obtain(needs: Collection[Need], options: Options) -> dict[Need, Outcome]:
         recompute=options.recompute,
     )
     return {
-        need: _stacked(plans[need], options.store) if need in plans else _recorded(need)
+        need: _stacked(plans[need], options.store)
+        if need in plans
+        else _recorded(need, obstacles[need])
         for need in needs
     }
+
+
+def obstacles(needs: Collection[Need], options: Options) -> dict[Need, str]:
+    """Say of each need what keeps it from being computed here; nothing if it can be."""
+    folders = _folders(options.data_dirs)
+    return {need: _obstacle(need, folders, options.quick) for need in needs}
+
+
+def _obstacle(need: Need, folders: Mapping[str, _Folder], quick: bool) -> str:
+    if need.is_external and _family(need.dataset) not in folders:
+        return f"give the folder of {FAMILIES[_family(need.dataset)]} with --data"
+    if isinstance(need.study, str) and importlib.util.find_spec("torch") is None:
+        return "it takes PyTorch: pip install -e '.[deep]'"
+    if need.gpu and not quick and not _has_gpu():
+        return "it takes a GPU"
+    return ""
+
+
+def _has_gpu() -> bool:
+    torch = importlib.import_module("torch")
+    return bool(torch.cuda.is_available())
 
 
 class _Folder(NamedTuple):
@@ -142,11 +177,14 @@ def _family(dataset: str) -> str:
     return "cifar10" if dataset.startswith("cifar10") else "mnist"
 
 
-def _recorded(need: Need) -> Outcome:
+def _on_folder(need: Need, folders: Mapping[str, _Folder]) -> Need:
+    return need.on(folders[_family(need.dataset)].dataset)
+
+
+def _recorded(need: Need, obstacle: str) -> Outcome:
     found = ResultStore(RECORDED).load(need.study_name, _recorded_parameters(need))
     if found is None:
-        files = FAMILIES[_family(need.dataset)]
-        return Unavailable(f"not recorded; give the folder of {files} with --data")
+        return Unavailable(f"not recorded; {obstacle}")
     return found.assign_attrs(recorded=found.attrs["created"][:10])
 
 
@@ -169,13 +207,14 @@ def _recorded_parameters(need: Need) -> dict[str, Any]:
 def _cells(need: Need, folders: Mapping[str, _Folder]) -> list[Cell]:
     location = {"data_dir": str(folders[_family(need.dataset)].path)} if need.is_external else {}
     return [
-        Cell(need.study, {**need.parameters, "seed": seed}, location) for seed in range(need.seeds)
+        Cell(need.function(), {**need.parameters, "seed": seed}, location)
+        for seed in range(need.seeds)
     ]
 
 
 def _stacked(need: Need, store: ResultStore) -> xr.Dataset:
     """Return the stored cells of all seeds along a dimension ``seed``."""
-    together = stacked(need.study, need.parameters, need.seeds, store)
+    together = stacked(need.function(), need.parameters, need.seeds, store)
     if need.is_external:
         together.attrs["dataset"] = need.dataset
     return together
