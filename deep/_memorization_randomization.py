@@ -136,7 +136,8 @@ def randomization_test(
             )
             evaluate = dict(zip(list(spoiled)[1:], others, strict=True))
             file = None if checkpoints is None else Path(checkpoints) / f"{kind.name} {seed}.pt"
-            curve = train(model, fitted, evaluate=evaluate, seed=seed, checkpoint=file, **training)
+            named = {"progress": f"{kind.name}, seed {seed}", **training}
+            curve = train(model, fitted, evaluate=evaluate, seed=seed, checkpoint=file, **named)
             curves.append(_row(curve, spoiled, epochs, fit_loss))
     n, values = len(sets[0].labels), int(np.prod(sets[0].inputs.shape[1:]))
     n_parameters = models.parameter_count(model)

@@ -134,7 +134,7 @@ def train(
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_every: int | None = None,
-    progress: bool | None = None,
+    progress: bool | str | None = None,
     device: torch.device | str | None = None,
 ) -> xr.Dataset:
     """Train a network in place.
@@ -191,8 +191,8 @@ def train(
         File from which training goes on and in which its state is kept.
     checkpoint_every : int, optional
         Updates between checkpoints. There is one after every epoch anyway.
-    progress : bool, optional
-        Show a bar; None shows it on a terminal alone.
+    progress : bool or str, optional
+        Show a bar; None shows it on a terminal alone, and so does the name that it shall have.
     device : torch.device, str or None
         None is where the data is.
 
@@ -260,8 +260,9 @@ def train(
         run = _Run(model, data, others, settings, processes, compile, cuda_graph)
         if checkpoint is not None:
             run.keep(Path(checkpoint), checkpoint_every)
-        hidden = True if processes.rank else None if progress is None else not progress
-        run.train(hidden)
+        name, shown = (progress, None) if isinstance(progress, str) else ("training", progress)
+        hidden = True if processes.rank else None if shown is None else not shown
+        run.train(name, hidden)
     return run.result()
 
 
@@ -347,13 +348,13 @@ class _Run:
 
     # --- training ---------------------------------------------------------------------------------
 
-    def train(self, hidden: bool | None) -> None:
+    def train(self, name: str, hidden: bool | None) -> None:
         n = len(self.data)
         done = self.epoch * n + min(self.position * self.settings.batch_size, n)
         with tqdm(
             total=self.settings.epochs * n,
             initial=done,
-            desc="training",
+            desc=name,
             unit="image",
             unit_scale=True,
             disable=hidden,

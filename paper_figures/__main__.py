@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png")
     parser.add_argument("--json", action="store_true", help="with 'claims': print JSON")
-    parser.add_argument("--recompute", action="store_true", help="ignore stored results")
+    parser.add_argument(
+        "--recompute", action="store_true", help="ignore stored results and checkpoints"
+    )
     parser.add_argument(
         "--jobs", type=int, default=-1, metavar="N", help="processes (default: one a core)"
     )

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from store.results import ResultStore
     from store.sweep import Study
 
-_NOT_PARAMETERS = ("seed", "data_dir", "device")  # --seeds, --data and --device say these
+# --seeds, --data and --device say the first three, and the sweep the last
+_NOT_PARAMETERS = ("seed", "data_dir", "device", "checkpoints")
 
 
 def run_studies(
@@ -117,7 +118,9 @@ def _add_options(parser: argparse.ArgumentParser, on_devices: bool) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE.nc", help="write all seeds to this netCDF file"
     )
-    parser.add_argument("--recompute", action="store_true", help="ignore stored results")
+    parser.add_argument(
+        "--recompute", action="store_true", help="ignore stored results and checkpoints"
+    )
     if on_devices:
         parser.add_argument(
             "--device", metavar="NAME", help="cpu, cuda, cuda:1, … (default: a GPU if there is one)"
@@ -172,7 +175,7 @@ def _check(study: Study, options: argparse.Namespace, parser: argparse.ArgumentP
 
 
 def _defaults(study: Study) -> dict[str, Any]:
-    """Return a study's parameters with their defaults; seed and folder are said by options."""
+    """Return a study's parameters with their defaults, without those that are said elsewhere."""
     parameters = inspect.signature(study).parameters.values()
     return {each.name: each.default for each in parameters if each.name not in _NOT_PARAMETERS}
 

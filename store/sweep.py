@@ -2,15 +2,17 @@
 
 A *cell* is one run: a study, its parameters and a seed. What the store holds is not computed again,
 so an interrupted sweep goes on where it stopped; and a process that dies takes nothing with it but
-the cells that it was computing, which are run again.
+the cells that it was computing, which are run again: from their checkpoints, if they keep some.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import json
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -65,7 +67,8 @@ class Cell:
     parameters : mapping
         All that the result depends on, the seed included: its identity in the store.
     location : mapping, optional
-        Arguments that say only where things lie, such as ``data_dir``.
+        Arguments that say only where things lie, such as ``data_dir``. A study with a parameter
+        ``checkpoints`` that is not given here gets its folder from :func:`run_cells`.
     """
 
     study: Study
@@ -92,6 +95,12 @@ def run_cells(
     Equal cells are run once. Inside :func:`workers` the cells run on its cluster. On a terminal
     there is a progress bar.
 
+    A study with a parameter ``checkpoints`` gets a folder of its cell's own, under ``unfinished``
+    in the store's directory. It stays when the study raises or is killed, so that the next run can
+    go on from what is in it (its ``wall_seconds`` are its own), and is removed when the result is
+    saved. On a machine of a cluster that does not see the folder, the parameter has its default.
+    If two sweeps run such a cell at once, the slower one may lose the folder, and fail.
+
     Parameters
     ----------
     cells : iterable of Cell
@@ -102,7 +111,7 @@ def run_cells(
         Processes, as joblib counts them: -1 is one a core, 1 this process alone. A cluster uses
         all its workers whatever this says.
     recompute : bool
-        Ignore what is stored.
+        Ignore what is stored, and remove old checkpoints.
 
     Raises
     ------
@@ -124,6 +133,10 @@ def run_cells(
     missing = _missing(cells, store, recompute)
     if not missing:
         return
+    if recompute:
+        for path in missing:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(_unfinished(path))
     fruitless = 0
     with tqdm(total=len(missing), desc="studies", unit="cell", disable=None) as bar:
         while missing:
@@ -133,6 +146,7 @@ def run_cells(
                     cell = missing[path]
                     name = study_name(cell.study)
                     store.save(name, cell.parameters, dataset, wall_seconds=seconds)
+                    shutil.rmtree(_unfinished(path), ignore_errors=True)
                     del missing[path]
                     bar.update()
             except _deaths() as error:
@@ -159,15 +173,34 @@ def _runs(cells: Mapping[Path, Cell], jobs: int) -> Iterator[tuple[Path, xr.Data
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     # A list: the cells that are finished leave the mapping while joblib still reads.
     runs: Iterator[tuple[Path, xr.Dataset, float]] = parallel(
-        [joblib.delayed(_run)(path, cell) for path, cell in cells.items()]
+        [joblib.delayed(_run)(path, cell, _checkpoints(path, cell)) for path, cell in cells.items()]
     )
     return runs
 
 
-def _run(path: Path, cell: Cell) -> tuple[Path, xr.Dataset, float]:
+def _checkpoints(path: Path, cell: Cell) -> Path | None:
+    """Make the folder for a cell's checkpoints, if its study takes one and none is given."""
+    taken = inspect.signature(cell.study).parameters
+    if "checkpoints" not in taken or "checkpoints" in cell.location:
+        return None
+    folder = _unfinished(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _unfinished(path: Path) -> Path:
+    """Return the folder for the checkpoints of the cell whose result will lie at `path`."""
+    store, cell = path.parents[2], path.parent.name
+    return Path(store, "unfinished", cell).absolute()  # a worker may be in another folder
+
+
+def _run(path: Path, cell: Cell, checkpoints: Path | None) -> tuple[Path, xr.Dataset, float]:
     start = time.perf_counter()
+    location = dict(cell.location)
+    if checkpoints and checkpoints.is_dir():  # never made here: only its maker will remove it
+        location["checkpoints"] = str(checkpoints)
     with threadpool_limits(1):  # the cores are busy with cells, and the bits stay the same
-        dataset = cell.study(**cell.parameters, **cell.location)
+        dataset = cell.study(**cell.parameters, **location)
     return path, dataset, time.perf_counter() - start
 
 

@@ -707,6 +707,15 @@ def test_silent_in_a_pipe_and_talkative_when_asked(capfd):
     assert "loss=" in err
     assert "accuracy=" in err
     assert "111/111" in err
+    assert "\rtraining: " in err
+
+
+def test_a_bar_that_is_given_a_name_is_for_terminals_alone(capfd, monkeypatch):
+    full(progress="random labels")
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    full(progress="random labels")
+    assert "random labels: " in capfd.readouterr().err
 
 
 def test_a_bar_goes_on_where_training_does(tmp_path, monkeypatch, capfd):

@@ -1,17 +1,24 @@
 import contextlib
+import functools
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import time
+import types
 import warnings
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
 import pytest
+import signac
 import xarray as xr
 
 from sims import evidence
+from store.commands import run_studies
 from store.results import CorruptResult, ResultStore
 from store.sweep import (
     Cell,
@@ -61,6 +68,23 @@ def deadly(*, seed, markers=None):
         time.sleep(0.2)  # some neighbors finish first
         os.kill(os.getpid(), signal.SIGKILL)
     return xr.Dataset({"value": np.random.default_rng(seed).standard_normal()})
+
+
+def stepwise(*, seed, fate=None, checkpoints=None):
+    """A study of three steps; the fate of seed 1 meets it in each but the last."""
+    found = 0
+    if checkpoints is not None:
+        found = len(os.listdir(checkpoints))
+        Path(checkpoints, f"step {found}").write_text("done")
+    if seed == 1 and fate == "killed" and found < 2:
+        time.sleep(0.2)  # a neighbor finishes first
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seed == 1 and fate in FATES and found < 2:
+        raise FATES[fate]
+    return xr.Dataset({"found": found, "folder": str(checkpoints)})
+
+
+FATES = {"fails": ArithmeticError("half-way"), "interrupted": KeyboardInterrupt()}
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +182,156 @@ def test_seeds_are_stacked(store):
     assert result.attrs["created"] == each[-1]["created"]
     with pytest.raises(LookupError, match="for seed 12"):
         stacked(counted, parameters, 13, store)
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def steps_found(store, seeds=2):
+    return stacked(stepwise, {}, seeds, store).found.values.tolist()
+
+
+def unfinished(store):
+    """What lies in the folders of the cells that are not finished."""
+    folders = store.directory.glob("unfinished/*")
+    return [sorted(each.name for each in folder.iterdir()) for folder in folders]
+
+
+def folder_of(store, seed):
+    """Where a cell's folder is: named as its job of signac's."""
+    job = store.path(study_name(stepwise), {"seed": seed}).parent.name
+    return store.directory.absolute() / "unfinished" / job
+
+
+@pytest.mark.parametrize(
+    ("jobs", "fate", "error"),
+    [
+        (1, "fails", ArithmeticError),
+        (2, "fails", ArithmeticError),
+        (1, "interrupted", KeyboardInterrupt),
+    ],
+)
+def test_a_cell_that_stopped_goes_on_from_its_checkpoints(store, jobs, fate, error):
+    cells = cells_of(stepwise, 2, fate=fate)
+    for there in (["step 0"], ["step 0", "step 1"]):
+        with pytest.raises(error):
+            run_cells(cells, store, jobs=jobs)
+        assert there in unfinished(store)
+    run_cells(cells * 2, store, jobs=jobs)
+    assert steps_found(store)[1] == 2
+    assert unfinished(store) == []
+    folders = [str(folder_of(store, seed)) for seed in range(2)]
+    assert stacked(stepwise, {}, 2, store).folder.values.tolist() == folders
+    assert len(signac.get_project(store.directory)) == 2
+    signac.get_project(store.directory).check()
+
+
+@posix
+def test_a_cell_whose_worker_died_goes_on_from_its_checkpoints_even_if_recomputed(store):
+    with pytest.warns(WorkerDied) as deaths:
+        run_cells(cells_of(stepwise, 2, fate="killed"), store, jobs=2, recompute=True)
+    assert len(deaths) == 2
+    assert steps_found(store)[1] == 2
+    assert unfinished(store) == []
+
+
+KILLED = """
+import os, pathlib, sys
+import xarray as xr
+from store.results import ResultStore
+from store.sweep import Cell, run_cells, stacked
+
+def study(*, seed, checkpoints=None):
+    step = pathlib.Path(checkpoints, "step")
+    if not step.exists():
+        step.write_text("done")
+        os._exit(3)
+    return xr.Dataset({"value": seed})
+
+run_cells([Cell(study, {"seed": 0})], ResultStore(sys.argv[1]), jobs=1)
+"""
+
+
+def test_a_sweep_that_was_killed_goes_on_from_its_checkpoints(store):
+    sweep = [sys.executable, "-c", KILLED, store.directory]
+    assert subprocess.run(sweep, check=False).returncode == 3
+    assert (unfinished(store), finished(store)) == ([["step"]], 0)
+    assert subprocess.run(sweep, check=False).returncode == 0
+    assert (unfinished(store), finished(store)) == ([], 1)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_result_that_is_computed_again_begins_without_checkpoints(store, jobs):
+    for seed in range(3):
+        folder_of(store, seed).mkdir(parents=True)
+        (folder_of(store, seed) / "of old").mkdir()
+    run_cells(cells_of(stepwise, 2), store, jobs=jobs, recompute=True)
+    assert steps_found(store) == [0, 0]
+    assert unfinished(store) == [["of old"]]  # that of a cell which nobody asked for
+
+
+def test_old_checkpoints_stay_if_a_cell_is_refused(store):
+    folder_of(store, 0).mkdir(parents=True)
+    with pytest.raises(ValueError, match="seed"):
+        run_cells([*cells_of(stepwise, 1), Cell(stepwise, {"seed": np.nan})], store, recompute=True)
+    assert unfinished(store) == [[]]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_checkpoints_that_are_placed_by_the_user_are_left_alone(store, tmp_path, jobs):
+    cells = cells_of(stepwise, 1, checkpoints=str(tmp_path))
+    run_cells(cells, store, jobs=jobs)
+    assert steps_found(store, 1) == [0]
+    run_cells(cells, store, jobs=jobs)  # it is the same cell wherever its checkpoints are
+    run_cells(cells_of(stepwise, 1), store, jobs=jobs)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["results", "step 0"]
+    run_cells(cells, store, jobs=jobs, recompute=True)
+    assert (tmp_path / "step 0").exists()
+    assert not (store.directory / "unfinished").exists()
+    run_cells(cells_of(stepwise, 1, checkpoints=None), store, jobs=jobs, recompute=True)
+    assert stacked(stepwise, {}, 1, store).folder == "None"
+
+
+def test_a_study_without_the_parameter_gets_no_folder(store):
+    run_cells(cells_of(counted, 2), store, jobs=1)
+    assert not (store.directory / "unfinished").exists()
+
+
+def test_a_store_with_a_relative_path_has_an_absolute_folder(tmp_path, monkeypatch):
+    run_cells(cells_of(where, 2), ResultStore(tmp_path / "warm"), jobs=2)
+    monkeypatch.chdir(tmp_path)  # the workers, which are there already, stay where they are
+    store = ResultStore("results")
+    run_cells(cells_of(stepwise, 2), store, jobs=2)
+    folders = [str(folder_of(store, seed)) for seed in range(2)]
+    assert stacked(stepwise, {}, 2, store).folder.values.tolist() == folders
+
+
+def without_disk(*, seed, checkpoints=None):
+    """A study whose seed 0 takes the folders away, as if the next ran where they are not."""
+    if seed == 0:
+        shutil.rmtree(os.path.dirname(checkpoints))
+    return xr.Dataset({"folder": str(checkpoints)})
+
+
+def test_where_the_folder_is_not_seen_there_are_no_checkpoints(store):
+    run_cells(cells_of(without_disk, 2), store, jobs=1)
+    assert stacked(without_disk, {}, 2, store).folder[1] == "None"
+    assert not (store.directory / "unfinished").exists()
+
+
+def test_checkpoints_are_no_option_of_the_command_line(store, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "toy.steps", types.SimpleNamespace(STUDIES=[stepwise]))
+    command = functools.partial(run_studies, "toy", ["steps"], description="toys")
+    assert command(["list"]) == 0
+    assert "--fate" in (listed := capsys.readouterr().out)
+    assert "checkpoints" not in listed
+    run = ["run", "--seeds", "2", "--jobs", "1", "--store", str(store.directory), "stepwise"]
+    with pytest.raises(ArithmeticError):
+        command([*run, "--fate", "fails"])
+    assert unfinished(store) == [["step 0"]]
+    with pytest.raises(SystemExit):
+        command([*run, "--checkpoints", "here"])
+    assert "unknown --checkpoints" in capsys.readouterr().err
 
 
 # --- processes that die -------------------------------------------------------------------------
@@ -264,6 +438,14 @@ def test_a_cluster_of_one_worker_is_used(store):
         pid = cluster.workers[0].pid
     assert pid != os.getpid()
     np.testing.assert_array_equal(stacked(where, {}, 3, store).pid, [pid] * 3)
+
+
+@posix
+def test_a_cell_goes_on_from_its_checkpoints_on_another_worker_of_a_cluster(store):
+    with cluster_of(2) as cluster, workers(cluster.scheduler_address), pytest.warns(WorkerDied):
+        run_cells(cells_of(stepwise, 2, fate="killed"), store)
+    assert steps_found(store)[1] == 2
+    assert unfinished(store) == []
 
 
 def test_a_cluster_that_goes_away_is_an_error(tmp_path):
