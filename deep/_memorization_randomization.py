@@ -15,7 +15,7 @@ from torch import nn
 
 from deep import models
 from deep.loader import Preprocessing, to_device
-from deep.training import train
+from deep.training import DivergenceError, train
 from store import corruption, datasets
 from store.datasets import LabeledImages
 from theory._validation import positive_integer, positive_number
@@ -137,7 +137,11 @@ def randomization_test(
             evaluate = dict(zip(list(spoiled)[1:], others, strict=True))
             file = None if checkpoints is None else Path(checkpoints) / f"{kind.name} {seed}.pt"
             named = {"progress": f"{kind.name}, seed {seed}", **training}
-            curve = train(model, fitted, evaluate=evaluate, seed=seed, checkpoint=file, **named)
+            try:
+                curve = train(model, fitted, evaluate=evaluate, seed=seed, checkpoint=file, **named)
+            except DivergenceError as error:
+                error.add_note(f"It was the training on {kind.name}, seed {seed}.")
+                raise
             curves.append(_row(curve, spoiled, epochs, fit_loss))
     n, values = len(sets[0].labels), int(np.prod(sets[0].inputs.shape[1:]))
     n_parameters = models.parameter_count(model)

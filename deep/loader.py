@@ -356,6 +356,8 @@ def to_device(
     ------
     TypeError, ValueError
         As :class:`DeviceDataset` does.
+    ValueError
+        If there is no such device.
 
     Examples
     --------
@@ -367,6 +369,7 @@ def to_device(
     >>> inputs.shape, float(inputs.max())
     (torch.Size([32, 1, 8, 8]), 1.0)
     """
+    _check_device(device)
     if isinstance(data, LabeledImages):
         max_value = data.max_value if max_value is None else max_value
         data = data.images, data.labels
@@ -377,6 +380,14 @@ def to_device(
     if max_value is None:
         max_value = 1.0 if inputs.is_floating_point() else 255.0
     return DeviceDataset(inputs.to(device), labels, n_classes, float(max_value), preprocessing)
+
+
+def _check_device(device: torch.device | str | None) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # the former if torch is built without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from None
 
 
 def _channels_second(inputs: np.ndarray[Any, Any]) -> Tensor:

@@ -257,10 +257,11 @@ def _run(study: Study, given: Mapping[str, Any], options: argparse.Namespace) ->
         result = _result(study, given, options, ResultStore(options.store))
         if options.out:
             _write(result, options.out)
-    except (CorruptResult, OSError, SweepFailed, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, CorruptResult | SweepFailed) else 2
-    print(options.out or f"{result}\n\nEvery seed's result is kept in {options.store}.")
+    except (ArithmeticError, CorruptResult, OSError, SweepFailed, TypeError, ValueError) as error:
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        return 1 if isinstance(error, ArithmeticError | CorruptResult | SweepFailed) else 2
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts several, of which one speaks
+        print(options.out or f"{result}\n\nEvery seed's result is kept in {options.store}.")
     return 0
 
 

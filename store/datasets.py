@@ -86,7 +86,7 @@ def identify(directory: Path | str) -> str:
     Raises
     ------
     FileNotFoundError
-        If one of the files or folders is missing.
+        If one of the files or folders is missing, or there is none of any of these layouts.
     ValueError
         If one of the files is a broken gzip stream.
     """
@@ -208,5 +208,8 @@ def _open(directory: Path | str) -> BinaryFiles | ClassFolders:
     ):
         if layout.is_in(place):
             return layout.open(place)
-    # Nothing is there: looked for as MNIST, which the message of the missing file then names.
-    return IDX.open(folder)
+    raise FileNotFoundError(
+        f"{folder} has no data set that is known: neither MNIST's IDX files, such as "
+        "train-images-idx3-ubyte, nor the binary version of CIFAR-10 or CIFAR-100, such as "
+        "data_batch_1.bin, nor folders of CINIC-10 or ImageNet, one a class"
+    )

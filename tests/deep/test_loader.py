@@ -308,3 +308,9 @@ def test_wrong_data_raises():
         to_device((inputs, labels - 1))
     with pytest.raises(ValueError, match="max_value must be positive, got 0"):
         to_device((inputs, labels), max_value=0.0)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used: "):
+        to_device((np.zeros((2, 3)), np.arange(2)), device=device)

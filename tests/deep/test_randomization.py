@@ -1,10 +1,16 @@
 """The randomization tests as a function, as a study and on the command line."""
 
 import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from stat_asserts import assert_mean
 from torch import nn
 
@@ -347,3 +353,41 @@ def test_the_command_line_runs_it_by_its_short_name(tmp_path, capsys):
     assert out.stat().st_size > 0
     assert main(["list"]) == 0
     assert "memorization.randomization" in capsys.readouterr().out
+
+
+def on_the_command_line(folder, **parameters):
+    arguments = ["run", "randomization", "--jobs", "1", "--store", str(folder)]
+    for name, value in {**SMALL, **parameters}.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    return arguments
+
+
+def test_a_divergence_is_told_plainly(tmp_path, capsys):
+    arguments = on_the_command_line(tmp_path, learning_rate=1e9, epochs=9)
+    assert main(arguments) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"^error: the .* in epoch \d+, step \d+ of 2$", err, re.MULTILINE)
+    assert "It was the training on true labels, seed 0." in err
+
+
+def test_a_missing_device_is_told_plainly(tmp_path, capsys):
+    assert main([*on_the_command_line(tmp_path), "--device", "cuda:99"]) == 2
+    assert "error: device 'cuda:99' cannot be used: " in capsys.readouterr().err
+
+
+def test_several_processes_give_one_result(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "deep"]
+    arguments = on_the_command_line(tmp_path, corruptions='["random labels"]')
+    found = subprocess.run(
+        [*command, *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.count("Every seed's result is kept") == 1
+    (result,) = tmp_path.rglob("result.nc")
+    alone = randomization(corruptions=["random labels"], seed=0, device="cpu", **SMALL)
+    together = xr.open_dataset(result, engine="h5netcdf")
+    np.testing.assert_allclose(together.online_loss, alone.online_loss, rtol=1e-5)

@@ -174,7 +174,7 @@ def test_help_of_a_study_tells_of_its_parameters(run):
         (("run", "probes.probe", "--out", "file/result.nc"), "file"),
         (("run", "probes.probe", "--store", "file"), "file"),
         (("run", "probes.probe", "--cluster", "nonsense://x"), "nonsense"),
-        (("run", "probes.probe", "--data", "folder.nc"), "no train-images-idx3-ubyte in folder.nc"),
+        (("run", "probes.probe", "--data", "folder.nc"), "folder.nc has no data set that is known"),
         (("run", CHEAP, "--data", "folder.nc"), f"{CHEAP} reads no data: it takes no --data"),
     ],
 )

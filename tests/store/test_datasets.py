@@ -405,3 +405,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path, name, array, message):
 def test_wrong_arguments_of_load(arguments, message):
     with pytest.raises(ValueError, match=message):
         load(**arguments)
+
+
+def test_a_folder_of_nothing_known_is_told_what_is_known(tmp_path):
+    (tmp_path / "train" / "nonesuch").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"no data set that is known: .* one a class") as it:
+        identify(tmp_path)
+    assert str(tmp_path) in str(it.value)
