@@ -343,7 +343,6 @@ class _Chunk:
             for values in (chosen.learning_rate, chosen.momentum, chosen.weight_decay)
         )
         self.decays = bool(np.any(chosen.weight_decay > 0.0))
-        self.velocity = torch.zeros_like(self.networks.weights)
         self.alive = torch.ones(len(rows), dtype=torch.bool, device=device)
         self.diverged_at = torch.full((len(rows),), -1, device=device)
 
@@ -363,17 +362,18 @@ class _Chunk:
 
     @torch.no_grad()
     def _step(self, index: Tensor, multiplier: float, step: int) -> None:
-        weights, velocity = self.networks.weights, self.velocity
+        weights, velocity = self.networks.weights, self.networks.velocity
         before = {name: buffer.clone() for name, buffer in self.networks.buffers.items()}
         labels = self.labels.gather(1, index) if self.labels.ndim == 2 else self.labels[index]
-        gradients = self.networks.gradients(self.data.batch(index), labels)
+        velocity.mul_(self.momentum)
         if self.decays:
-            gradients.addcmul_(weights, self.weight_decay)
-        velocity.mul_(self.momentum).add_(gradients)
+            velocity.addcmul_(weights, self.weight_decay)
+        self.networks.add_gradients(self.data.batch(index), labels)
         rate = self.learning_rate * multiplier
-        largest = torch.abs(velocity, out=gradients).amax(1) * rate[:, 0]
-        self._freeze(~(largest < LARGEST_STEP), step)
-        if not bool(self.alive.all()):
+        # No change exceeds their norm, which is quick to take; half is left for its rounding.
+        small = torch.linalg.vector_norm(velocity, dim=1) * rate[:, 0] < LARGEST_STEP / 2
+        if not bool((small & self.alive).all()):
+            self._freeze(~(velocity.abs().amax(1) * rate[:, 0] < LARGEST_STEP), step)
             velocity.masked_fill_(~self.alive[:, None], 0.0)
             for name, buffer in self.networks.buffers.items():
                 buffer[~self.alive] = before[name][~self.alive]

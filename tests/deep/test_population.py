@@ -31,16 +31,21 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def drawn(model, generator):
+def drawn(model, generator, scale=0.4):
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(0.0, 0.4, generator=generator)
+            parameter.normal_(0.0, scale, generator=generator)
     return model
 
 
 def perceptron(generator):
     layers = nn.Flatten(), nn.Linear(16, 7), nn.ReLU(), nn.Linear(7, 5), nn.ReLU()
     return drawn(nn.Sequential(*layers, nn.Linear(5, CLASSES)), generator)
+
+
+def wide(generator):
+    layers = nn.Flatten(), nn.Linear(16, 520), nn.ReLU(), nn.Linear(520, CLASSES)
+    return drawn(nn.Sequential(*layers), generator, 0.1)
 
 
 def without_bias(generator):
@@ -94,7 +99,7 @@ class Wrapped(nn.Module):
         return self.model(inputs)
 
 
-MODELS = [perceptron, without_bias, linear, tanh, convolutional, normalized, normalized_units]
+MODELS = [perceptron, wide, without_bias, linear, tanh, convolutional, normalized, normalized_units]
 MODELS += [shared, hooked]
 
 
@@ -222,7 +227,7 @@ def test_float32_is_near_float64():
 # --- chunks, seeds, order -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make_model", [perceptron, tanh])
+@pytest.mark.parametrize("make_model", [perceptron, wide, tanh])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_chunks_do_not_change_a_bit_on_one_thread(make_model, dtype):
     X, y = problem(300)
@@ -384,7 +389,7 @@ def test_of_equal_logits_the_first_counts():
 # --- divergence -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make_model", [perceptron, tanh, normalized])
+@pytest.mark.parametrize("make_model", [perceptron, wide, tanh, normalized])
 def test_a_member_that_diverges_is_frozen_and_touches_no_other(make_model):
     X, y = problem()
     wild = Members([0.05, 1e12, 0.1, 1e36], momentum=0.5, batch_size=8, weight_decay=0.1)
@@ -414,6 +419,22 @@ def test_the_step_at_which_a_member_diverges():
     assert result.diverged_at.values.tolist() == [expected, -1]
     weights = start["0.weight"].double().numpy() * (-100.0) ** expected
     np.testing.assert_allclose(result["parameters.0.weight"].values[0], weights, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("decay", [1e-6, 1.0, 1e22])
+@pytest.mark.parametrize("width", [1, 16])
+def test_what_counts_is_the_largest_change_of_a_weight(width, decay, dtype):
+    """By weight decay alone: neither the norm of the step, nor its square, nor the velocity."""
+    X, y = torch.zeros(10, width), torch.zeros(10, dtype=torch.long)
+    make_model = lambda g: drawn(nn.Sequential(nn.Linear(width, 1, bias=False)), g)  # noqa: E731
+    weight = make_model(torch.Generator().manual_seed(0))[0].weight.detach()
+    largest = float(weight.abs().max())
+    rates = np.array([0.1, 0.49, 0.51, 0.999, 1.001, 2.1]) * LARGEST_STEP / (decay * largest)
+    members = Members(rates, weight_decay=decay, batch_size=10)
+    options = {"steps": 1, "max_bytes": 1, "dtype": dtype, "progress": False}  # each by itself
+    result = train_population(make_model, X, y, members, **options)
+    assert result.diverged_at.values.tolist() == [-1, -1, -1, -1, 0, 0]
 
 
 def test_a_loss_that_overflows_ends_a_member_at_its_last_record():
