@@ -103,32 +103,6 @@ CLAIMS = (
             measures.parameter_counts,
         ),
     ),
-    claim(
-        "C36",
-        "[follow-up] Arpit et al. (2017)",
-        "Networks learn patterns first and noise later: with corrupted labels, accuracy on true "
-        "labels peaks before the wrong ones are fitted.",
-        simulation(
-            f"{_ON_DIGITS}, 40 % of labels replaced",
-            {"training": RANDOMIZED},
-            (
-                Criterion("peak less final test accuracy, percentage points", low=10.0),
-                Criterion("share of wrong labels fitted at the peak, %", high=20.0),
-            ),
-            measures.patterns_first,
-        ),
-    ),
-    claim(
-        "C37",
-        "[authors' notes]",
-        "Random labels are harder to fit than random inputs, because images are close.",
-        simulation(
-            _ON_DIGITS,
-            {"training": RANDOMIZED},
-            (Criterion("epochs to a loss of 0.1, random labels over Gaussian pixels", low=3.0),),
-            measures.harder_labels,
-        ),
-    ),
 )
 
 FIGURES = (

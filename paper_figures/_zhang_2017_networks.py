@@ -1,12 +1,4 @@
-"""Sections 2 and 3 of Zhang et al. (2017) on the paper's networks: what they fit, and how.
-
-On scikit-learn's digits, standardized image by image, a CPU takes minutes: SGD at m = 0.9 and
-B = 128, 1,437 images to train on and 360 to test on, at a constant learning rate. Convolutions
-begin with He's weights there: with torch's own, Inception without batch normalization stays at the
-loss of chance (seed 1000, 180 updates). On CIFAR-10 all is as in the paper's appendix A, with
-torch's own initial weights; of those the paper says nothing. "cifar10-jpeg" is a copy of CIFAR-10
-whose images were once compressed: near the original, but not the same.
-"""
+"""Sections 2 and 3 of Zhang et al. (2017) on the paper's networks: what they fit, and how."""
 
 from __future__ import annotations
 
@@ -17,138 +9,38 @@ from paper_figures import _zhang_2017_networks_plots as plots
 from paper_figures._zhang_2017_capacity import RANDOMIZED
 from paper_figures._zhang_2017_measures import harder_labels, patterns_first
 from paper_figures._zhang_2017_memorization import claim, simulation
+from paper_figures._zhang_2017_networks_measures import RANDOM, TRUE
+from paper_figures._zhang_2017_networks_needs import (
+    CIFAR,
+    CIFAR_AUGMENTED,
+    CIFAR_CROP,
+    CIFAR_CROP_DECAY,
+    CIFAR_DECAY,
+    CIFAR_MLP,
+    DIGITS,
+    DIGITS_AUGMENTED,
+    DIGITS_CROP,
+    DIGITS_CROP_DECAY,
+    DIGITS_DECAY,
+    DIGITS_DECAYS,
+    FITTING,
+    NAMES,
+    RECORDED,
+)
 from paper_figures.claims import Check, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
 
-# --- results -------------------------------------------------------------------------------------
-
-TRUE, RANDOM = "true labels", "random labels"
-INPUTS = ("shuffled pixels", "Gaussian pixels", "random pixels")
-REPLACED = (0.2, 0.4, 0.6, 0.8)
-DECAY = {"weight_decay": 5e-4}
-DECAYS = (1e-4, 5e-4, 5e-3, 2e-2)
-
-NAMES = {
-    "inception": "Inception",
-    "inception_without_batch_norm": "Inception without batch norm",
-    "alexnet": "AlexNet",
-    "mlp_3x512": "MLP 3×512",
-    "mlp_1x512": "MLP 1×512",
-}
-
-_CONVOLUTIONS = {"law": "he", "learning_rate": 0.02, "evaluate_every": 2}
-_ON_DIGITS: dict[str, dict[str, Any]] = {
-    "inception": {**_CONVOLUTIONS, "epochs": 35},
-    "inception_without_batch_norm": {**_CONVOLUTIONS, "epochs": 130},
-    "alexnet": {**_CONVOLUTIONS, "epochs": 200},
-    "mlp_3x512": {"learning_rate": 0.05, "epochs": 120},
-    "mlp_1x512": {"learning_rate": 0.05, "epochs": 200},
-}
-_QUICK = {"train_size": 100, "test_size": 40, "epochs": 2}
-
-
-def _digits(model: str, *corruptions: str | float, **options: Any) -> Need:
-    """Return a need on digits: five seeds of a perceptron, three of a convolutional network."""
-    return Need(
-        "deep.memorization.randomization",
-        {"model": model, "corruptions": list(corruptions), **_ON_DIGITS[model], **options},
-        seeds=5 if model.startswith("mlp") else 3,
-        quick_seeds=2 if model == "mlp_1x512" else 1,
-        quick=_QUICK,
-        kept=True,
-    )
-
-
-def _cifar(model: str, *corruptions: str | float, gpu: bool = True, **options: Any) -> Need:
-    """Return a need at the size of the paper; of `gpu` those that take days without one."""
-    return Need(
-        "deep.memorization.randomization",
-        {
-            "dataset": "cifar10-jpeg",
-            "train_size": 50_000,
-            "test_size": 10_000,
-            "model": model,
-            "corruptions": list(corruptions),
-            "epochs": 64,
-            "learning_rate": 0.1 if model.startswith("inception") else 0.01,
-            "decay": 0.95,
-            "evaluate_every": 4,
-            **options,
-        },
-        seeds=3,
-        quick_seeds=1,
-        quick=_QUICK,
-        gpu=gpu,
-    )
-
-
-DIGITS = {
-    "inception": _digits("inception", TRUE, *INPUTS, RANDOM, *REPLACED),
-    "inception_without_batch_norm": _digits("inception_without_batch_norm", TRUE, RANDOM),
-    "alexnet": _digits("alexnet", TRUE, *INPUTS, RANDOM, *REPLACED),
-    "mlp_3x512": _digits("mlp_3x512", TRUE, *INPUTS, RANDOM, *REPLACED),
-    "mlp_1x512": _digits("mlp_1x512", TRUE, *INPUTS, RANDOM, *REPLACED),
-}
-FITTING = {name: need for name, need in DIGITS.items() if name != "inception_without_batch_norm"}
-DIGITS_DECAY = {model: _digits(model, TRUE, RANDOM, **DECAY) for model in FITTING}
-DIGITS_CROP = {
-    model: _digits(model, TRUE, augmentation="crop") for model in ("inception", "alexnet")
-}
-DIGITS_CROP_DECAY = {
-    model: _digits(model, TRUE, augmentation="crop", **DECAY) for model in DIGITS_CROP
-}
-DIGITS_AUGMENTED = {
-    kind: _digits("inception", RANDOM, augmentation=kind, epochs=100, evaluate_every=10)
-    for kind in ("crop", "flip and rotation")
-}
-DIGITS_DECAYS = {
-    f"{decay:g}": _digits("mlp_1x512", TRUE, RANDOM, weight_decay=decay, epochs=400)
-    for decay in DECAYS
-}
-
-CIFAR_MLPS = {
-    "mlp_3x512": _cifar("mlp_3x512", TRUE, RANDOM, gpu=False),
-    "mlp_1x512": _cifar("mlp_1x512", TRUE, 0.4, RANDOM, gpu=False),
-}
-CIFAR = {
-    "inception": _cifar("inception", TRUE, *INPUTS, RANDOM, *REPLACED),
-    "inception_without_batch_norm": _cifar("inception_without_batch_norm", TRUE, RANDOM),
-    "alexnet": _cifar("alexnet", TRUE, RANDOM, *REPLACED),
-}
-CIFAR_DECAY = {model: _cifar(model, TRUE, RANDOM, **DECAY) for model in NAMES}
-CIFAR_CROP = {model: _cifar(model, TRUE, augmentation="crop") for model in ("inception", "alexnet")}
-CIFAR_CROP_DECAY = {
-    model: _cifar(model, TRUE, augmentation="crop", **DECAY) for model in CIFAR_CROP
-}
-CIFAR_AUGMENTED = {
-    kind: _cifar("inception", RANDOM, augmentation=kind, epochs=300, decay=0.999, evaluate_every=20)
-    for kind in ("crop", "flip and rotation")
-}
-
-RECORDED = tuple(
-    need
-    for needs in (
-        DIGITS,
-        DIGITS_DECAY,
-        DIGITS_CROP,
-        DIGITS_CROP_DECAY,
-        DIGITS_AUGMENTED,
-        DIGITS_DECAYS,
-        CIFAR_MLPS,
-        CIFAR,
-        CIFAR_DECAY,
-        CIFAR_CROP,
-        CIFAR_CROP_DECAY,
-        CIFAR_AUGMENTED,
-    )
-    for need in needs.values()
-)
+__all__ = ["CLAIMS", "FIGURES", "RECORDED"]
 
 # --- claims --------------------------------------------------------------------------------------
 
 _DIGITS = "digits, n = 1,437"
+_PERCEPTRON_ON_DIGITS = f"{_DIGITS}, MLP 1×512"
 _CIFAR10 = "cifar10-jpeg, n = 50,000"
+_PERCEPTRON = f"{_CIFAR10}, MLP 1×512"
+_OTHERS = f"{_CIFAR10}, the other networks"
+_INCEPTION = f"{_CIFAR10}, Inception"
 _IMAGENET = "ImageNet, Inception V3"
 _ABSENT = "ImageNet's 1.3 million images are not here, nor the fifty machines that trained on them"
 
@@ -217,8 +109,8 @@ CLAIMS = (
             )
             for data, needs, low in (
                 (_DIGITS, DIGITS, _FITS),
-                (_CIFAR10, CIFAR_MLPS, _FITS_CIFAR),
-                (_CIFAR10, CIFAR, _FITS_CIFAR),
+                (_PERCEPTRON, CIFAR_MLP, _FITS_CIFAR),
+                (_OTHERS, CIFAR, _FITS_CIFAR),
             )
         ),
     ),
@@ -235,8 +127,8 @@ CLAIMS = (
             )
             for data, needs, within in (
                 (_DIGITS, DIGITS, 5.0),
-                (_CIFAR10, CIFAR_MLPS, 1.0),
-                (_CIFAR10, CIFAR, 1.0),
+                (_PERCEPTRON, CIFAR_MLP, 1.0),
+                (_OTHERS, CIFAR, 1.0),
             )
         ),
     ),
@@ -259,8 +151,8 @@ CLAIMS = (
             measures.final(TRUE, "training_accuracy", "test_accuracy"),
         ),
         *(
-            _network(_CIFAR10, needs, _near_printed(needs), measures.final(TRUE, "test_accuracy"))
-            for needs in (CIFAR_MLPS, CIFAR)
+            _network(data, needs, _near_printed(needs), measures.final(TRUE, "test_accuracy"))
+            for data, needs in ((_PERCEPTRON, CIFAR_MLP), (_OTHERS, CIFAR))
         ),
     ),
     claim(
@@ -277,7 +169,7 @@ CLAIMS = (
             )
             for data, needs, low in (
                 (_DIGITS, DIGITS, 80.0),
-                (_CIFAR10, _only(CIFAR, "inception"), 70.0),
+                (_INCEPTION, _only(CIFAR, "inception"), 70.0),
             )
         ),
     ),
@@ -292,7 +184,10 @@ CLAIMS = (
                 _for_each(needs, "least training accuracy on the three, %", 99.9),
                 measures.noise_inputs,
             )
-            for data, needs in ((_DIGITS, FITTING), (_CIFAR10, _only(CIFAR, "inception")))
+            for data, needs in (
+                (_DIGITS, FITTING),
+                (_INCEPTION, _only(CIFAR, "inception")),
+            )
         ),
     ),
     claim(
@@ -301,7 +196,7 @@ CLAIMS = (
         "True labels are fitted fastest, then shuffled pixels, Gaussian and random pixels, and "
         "random labels last.",
         _network(
-            _DIGITS,
+            _PERCEPTRON_ON_DIGITS,
             _only(DIGITS, "mlp_1x512"),
             (
                 Criterion("epochs to a loss of 0.1, true labels or shuffled pixels", high=8.0),
@@ -325,12 +220,12 @@ CLAIMS = (
             )
             for data, needs, ratio in (
                 (
-                    f"{_DIGITS}, criteria ours",
+                    f"{_DIGITS}, Inception, criteria ours",
                     _only(DIGITS, "inception"),
                     (Criterion("random labels over true labels", low=1.0),),
                 ),
                 (
-                    _CIFAR10,
+                    _INCEPTION,
                     _only(CIFAR, "inception"),
                     (Criterion("random labels over true labels", 2.5, 7.0),),
                 ),
@@ -342,7 +237,7 @@ CLAIMS = (
         "figure 1a",
         "On random labels the loss stays at that of chance for long, and then falls quickly.",
         _network(
-            _CIFAR10,
+            _INCEPTION,
             _only(CIFAR, "inception"),
             (
                 Criterion("epochs with a loss above 2.2", low=8.0),
@@ -357,7 +252,7 @@ CLAIMS = (
         "Corrupted labels slow training down by a small factor only, which grows with their "
         "share: 3.6 for Inception, 2.0 for a perceptron, 1.55 for AlexNet.",
         _network(
-            _DIGITS,
+            _PERCEPTRON_ON_DIGITS,
             _only(DIGITS, "mlp_1x512"),
             (
                 Criterion("epochs to 99.9 % training accuracy, all random over none", high=20.0),
@@ -367,7 +262,7 @@ CLAIMS = (
         ),
         *(
             _network(
-                _CIFAR10,
+                data,
                 needs,
                 (
                     Criterion("epochs to a loss of 0.05, all random over none", *limits),
@@ -375,10 +270,10 @@ CLAIMS = (
                 ),
                 measures.slower_to_loss,
             )
-            for needs, limits in (
-                (_only(CIFAR_MLPS, "mlp_1x512"), (1.4, 3.0)),
-                (_only(CIFAR, "inception"), (2.0, 6.0)),
-                (_only(CIFAR, "alexnet"), (1.2, 2.5)),
+            for data, needs, limits in (
+                (_PERCEPTRON, CIFAR_MLP, (1.4, 3.0)),
+                (_INCEPTION, _only(CIFAR, "inception"), (2.0, 6.0)),
+                (f"{_CIFAR10}, AlexNet", _only(CIFAR, "alexnet"), (1.2, 2.5)),
             )
         ),
     ),
@@ -398,12 +293,15 @@ CLAIMS = (
         ),
         *(
             _network(
-                _CIFAR10,
+                data,
                 needs,
                 _for_each(needs, "least training accuracy over the shares, %", 99.0),
                 measures.always_fitted,
             )
-            for needs in (_only(CIFAR_MLPS, "mlp_1x512"), _only(CIFAR, "inception", "alexnet"))
+            for data, needs in (
+                (_PERCEPTRON, CIFAR_MLP),
+                (f"{_CIFAR10}, Inception and AlexNet", _only(CIFAR, "inception", "alexnet")),
+            )
         ),
     ),
     claim(
@@ -411,7 +309,7 @@ CLAIMS = (
         "figure 1c",
         "Test error grows steadily with the share of corrupted labels, to that of chance.",
         _network(
-            _DIGITS,
+            _PERCEPTRON_ON_DIGITS,
             _only(DIGITS, "mlp_1x512"),
             (
                 Criterion("test error with random labels, %", 86.0, 94.0),
@@ -421,8 +319,8 @@ CLAIMS = (
             measures.growing_error,
         ),
         _network(
-            _CIFAR10,
-            _only(CIFAR_MLPS, "mlp_1x512"),
+            _PERCEPTRON,
+            CIFAR_MLP,
             tuple(
                 Criterion(
                     f"test error at a share of {p:g}, corrupted alike, %", error - 5, error + 5
@@ -437,14 +335,14 @@ CLAIMS = (
         "section 1.1",
         "With corrupted labels, networks still learn what is true while they fit the noise.",
         _network(
-            _DIGITS,
+            _PERCEPTRON_ON_DIGITS,
             _only(DIGITS, "mlp_1x512"),
             (Criterion("accuracy on true test labels, 60 % of labels replaced, %", low=35.0),),
             measures.final("labels 0.6", "test_accuracy"),
         ),
         _network(
-            _CIFAR10,
-            _only(CIFAR_MLPS, "mlp_1x512"),
+            _PERCEPTRON,
+            CIFAR_MLP,
             (Criterion("accuracy on true test labels, 40 % of labels replaced, %", low=20.0),),
             measures.final("labels 0.4", "test_accuracy"),
         ),
@@ -467,7 +365,7 @@ CLAIMS = (
                 measures.gains,
             )
             for what, needs, with_it, low, high in (
-                ("weight decay", {**CIFAR, **CIFAR_MLPS}, CIFAR_DECAY, -2.5, 2.5),
+                ("weight decay", {**CIFAR, **CIFAR_MLP}, CIFAR_DECAY, -2.5, 2.5),
                 ("random crops", _only(CIFAR, *CIFAR_CROP), CIFAR_CROP, 2.0, 5.0),
             )
         ),
@@ -490,7 +388,7 @@ CLAIMS = (
             )
         ),
         _network(
-            f"{_DIGITS}, MLP 1×512: a larger coefficient does, and still generalizes",
+            f"{_PERCEPTRON_ON_DIGITS}: a larger coefficient does, and still generalizes",
             DIGITS_DECAYS,
             (
                 Criterion(f"{_FIT}, weight decay 0.02", high=50.0),
@@ -554,7 +452,11 @@ CLAIMS = (
                 _for_each(needs, "best less final test accuracy, points", -float("inf"), high=1.0),
                 measures.stopping_early,
             )
-            for data, needs in ((_DIGITS, DIGITS), (_CIFAR10, CIFAR_MLPS), (_CIFAR10, CIFAR))
+            for data, needs in (
+                (_DIGITS, DIGITS),
+                (_PERCEPTRON, CIFAR_MLP),
+                (_OTHERS, CIFAR),
+            )
         ),
     ),
     claim(
@@ -589,14 +491,14 @@ CLAIMS = (
         "Networks learn patterns first and noise later: with corrupted labels, accuracy on true "
         "labels peaks before the wrong ones are fitted.",
         _network(
-            f"{_DIGITS}, MLP 1×512, {_REPLACED}",
+            f"{_PERCEPTRON_ON_DIGITS}, {_REPLACED}",
             _only(DIGITS, "mlp_1x512"),
             (_PEAK, Criterion(_FITTED_AT_PEAK, high=20.0)),
             measures.patterns_first,
         ),
         _network(
-            f"{_CIFAR10}, MLP 1×512, {_REPLACED}",
-            _only(CIFAR_MLPS, "mlp_1x512"),
+            f"{_PERCEPTRON}, {_REPLACED}",
+            CIFAR_MLP,
             (Criterion(_FITTED_AT_PEAK, high=50.0),),
             measures.fitted_at_peak,
         ),
@@ -612,7 +514,7 @@ CLAIMS = (
         "[authors' notes]",
         "Random labels are harder to fit than random inputs, because images are close.",
         _network(
-            f"{_DIGITS}, MLP 1×512",
+            _PERCEPTRON_ON_DIGITS,
             _only(DIGITS, "mlp_1x512"),
             (Criterion(_HARDER, low=3.0),),
             measures.harder_labels,
@@ -633,7 +535,7 @@ FIGURES = (
         {
             "inception": DIGITS["inception"],
             "mlp_1x512": DIGITS["mlp_1x512"],
-            "cifar mlp_1x512": CIFAR_MLPS["mlp_1x512"],
+            "cifar mlp_1x512": CIFAR_MLP["mlp_1x512"],
             "cifar inception": CIFAR["inception"],
         },
         plots.fitting_noise,
@@ -643,7 +545,7 @@ FIGURES = (
         "Figures 1b and 1c: time to fit and test error against the share of corrupted labels.",
         {
             **FITTING,
-            **{f"cifar {name}": need for name, need in {**CIFAR, **CIFAR_MLPS}.items()},
+            **{f"cifar {name}": need for name, need in {**CIFAR, **CIFAR_MLP}.items()},
         },
         plots.corrupted_labels,
     ),
@@ -667,7 +569,7 @@ FIGURES = (
                 ("weight decay", DIGITS_DECAY),
                 ("crop", DIGITS_CROP),
                 ("crop, weight decay", DIGITS_CROP_DECAY),
-                ("none, cifar", {**CIFAR, **CIFAR_MLPS}),
+                ("none, cifar", {**CIFAR, **CIFAR_MLP}),
                 ("weight decay, cifar", CIFAR_DECAY),
                 ("crop, cifar", CIFAR_CROP),
                 ("crop, weight decay, cifar", CIFAR_CROP_DECAY),
@@ -691,7 +593,7 @@ FIGURES = (
     Figure(
         "zhang_2017_patterns_first",
         "With 40 % of labels replaced, true test labels are learned before wrong ones are fitted.",
-        {**FITTING, "cifar mlp_1x512": CIFAR_MLPS["mlp_1x512"]},
+        {**FITTING, "cifar mlp_1x512": CIFAR_MLP["mlp_1x512"]},
         plots.patterns_first,
     ),
 )

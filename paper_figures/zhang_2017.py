@@ -5,8 +5,9 @@ from __future__ import annotations
 from paper_figures import _zhang_2017_capacity as capacity
 from paper_figures import _zhang_2017_interpolation as interpolation
 from paper_figures import _zhang_2017_memorization as memorization
+from paper_figures import _zhang_2017_networks as networks
 
-_PARTS = (memorization, interpolation, capacity)
+_PARTS = (memorization, interpolation, capacity, networks)
 
 RECORDED = tuple(need for part in _PARTS for need in part.RECORDED)
 CLAIMS = tuple(claim for part in _PARTS for claim in part.CLAIMS)

@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -13,10 +14,11 @@ import xarray as xr
 from paper_figures import record as recording
 from paper_figures import registry, results
 from paper_figures.claims import Check, Criterion, Measured, judge
-from paper_figures.results import Need, Options, Unavailable, is_recorded, obtain, record
+from paper_figures.results import Need, Options, Unavailable, is_recorded, obstacles, obtain, record
 from sims import evidence
 from store import datasets
 from store.results import CorruptResult, ResultStore
+from store.sweep import study_name
 
 CALLS = []
 FAILS_AT = set()
@@ -383,6 +385,94 @@ def test_the_ledger_names_the_data_set_that_was_read(options, idx_folder, cifar_
         color: outcomes[color].assign_attrs(dataset="cifar10-jpeg"),
     }
     assert judge(both, itself)["data"] == "MNIST and cifar10-jpeg, 2 seeds"
+
+
+# --- studies of networks ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else real(name)
+    )
+
+
+@pytest.fixture
+def with_gpu(monkeypatch):
+    """Say whether torch finds a GPU."""
+    torch = pytest.importorskip("torch")
+    return lambda found: monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
+
+
+INSTALL = "it takes PyTorch: pip install -e '.[deep]'"
+
+
+def test_a_study_by_name_is_the_study_itself(options):
+    pytest.importorskip("torch")
+    named, direct = need(study=study_name(counted)), need()
+    assert named.function() is direct.function() is counted
+    assert named.study_name == direct.study_name
+    outcomes = obtain([named, direct], options)
+    assert CALLS == [(2.0, 0), (2.0, 1), (2.0, 2)]
+    xr.testing.assert_identical(outcomes[named], outcomes[direct])
+    assert named.sped_up().function() is counted
+
+
+def test_a_need_by_name_imports_nothing_before_it_is_run(options):
+    name = "paper_figures.nonesuch.study"
+    named = need(study=name)
+    assert (named.study_name, named.is_external, named.gpu) == (name, False, False)
+    with pytest.raises(ModuleNotFoundError, match="nonesuch"):
+        named.function()
+    assert not is_recorded(named)
+
+
+def test_without_torch_networks_are_taken_as_recorded(
+    options, recorded_here, without_torch, idx_folder, tmp_path
+):
+    name = "paper_figures.nonesuch.study"  # it is not even looked for
+    named, direct = need(study=name), need()
+    far = images_of("mnist", gpu=True)
+    far_named = replace(far, study=name)
+    every = [named, direct, far_named]
+    assert list(obstacles(every, options).values()) == [
+        INSTALL,
+        "",
+        "give the folder of MNIST's IDX files with --data",
+    ]
+    with_data = changed(options, data_dirs=[idx_folder])
+    assert list(obstacles(every, with_data).values()) == [INSTALL, "", INSTALL]
+    outcomes = obtain(every, with_data)
+    assert outcomes[named] == outcomes[far_named] == Unavailable(f"not recorded; {INSTALL}")
+    assert outcomes[direct].sizes["seed"] == 3
+    for each in (named, far_named):
+        parameters = {**each.parameters, "seeds": each.seeds}
+        ResultStore(results.RECORDED).save(name, parameters, outcomes[direct])
+    for quick in (False, True):
+        found = obtain(every, changed(with_data, quick=quick))
+        for each in (named, far_named):
+            assert found[each].attrs["recorded"] == found[each].attrs["created"][:10]
+            np.testing.assert_array_equal(found[each].value, outcomes[direct].value)
+
+
+def test_without_a_gpu_long_runs_are_taken_as_recorded(options, recorded_here, with_gpu):
+    long, short = need(gpu=True), need()
+    with_gpu(False)
+    assert list(obstacles([long, short], options).values()) == ["it takes a GPU", ""]
+    outcomes = obtain([long], options)
+    assert outcomes[long] == Unavailable("not recorded; it takes a GPU")
+    assert CALLS == []
+    quick = obtain([long], changed(options, quick=True))[long]  # which takes none
+    np.testing.assert_array_equal(quick.value, [[0.0, 5.0]])
+    assert CALLS == [(5.0, 0)]
+    with_gpu(True)
+    computed = obtain([long], options)[long]
+    record(long, options.store)
+    with_gpu(False)
+    found = obtain([long], options)[long]
+    assert "recorded" in found.attrs
+    xr.testing.assert_equal(found, computed)
 
 
 # --- results kept with the package --------------------------------------------------------------

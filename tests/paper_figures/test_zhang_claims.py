@@ -9,8 +9,10 @@ import xarray as xr
 from corruptions import corruptions_of
 
 from paper_figures import _zhang_2017_capacity as capacity
+from paper_figures import _zhang_2017_interpolation as interpolation
 from paper_figures import _zhang_2017_measures as measures
-from paper_figures import registry, zhang_2017
+from paper_figures import _zhang_2017_memorization as memorization
+from paper_figures import registry
 from paper_figures.claims import judge
 from paper_figures.results import Options, Unavailable, obtain
 from sims import capacity as capacity_studies
@@ -46,14 +48,17 @@ CRITERIA = {
     "C16": [[(0.99, INF), (1, INF), (-INF, 0.3)], [(1, INF)]],
     "C17": [[(1 / 3, 3), (5, INF)]],
     "C33": [[(-INF, 0)]],
-    "C36": [[(10, INF), (-INF, 20)]],
-    "C37": [[(3, INF)]],
 }
 EXTERNAL = {  # checks that need files, by the family and the claim
     "MNIST": {"C01": [1], "C27": [0, 1], "C28": [0], "C29": [0, 1], "C31": [0, 1], "C32": [0]},
     "CIFAR-10": {"C30": [0, 1, 2]},
 }
-CLAIMS = {claim.id.split(":")[1]: claim for claim in zhang_2017.CLAIMS}
+# Those on networks are in test_zhang_network_claims.py.
+CLAIMS = {
+    claim.id.split(":")[1]: claim
+    for part in (memorization, interpolation, capacity)
+    for claim in part.CLAIMS
+}
 CHECKS = [
     pytest.param(claim, number, id=f"{name}-{number}")
     for name, claim in CLAIMS.items()
@@ -233,38 +238,6 @@ def stability(wanted):
     return xr.Dataset({"output_change": change, "gap": gap}).transpose("seed", "labels")
 
 
-CONDITIONS = (
-    "true labels",
-    "corrupted labels 0.2",
-    "corrupted labels 0.4",
-    "corrupted labels 0.6",
-    "corrupted labels 0.8",
-    "random labels",
-    "shuffled pixels",
-    "random pixels",
-    "Gaussian pixels",
-)
-
-
-def training(wanted):
-    condition = along("condition", CONDITIONS)
-    epoch = along("epoch", np.arange(1, wanted.parameters["epochs"] + 1))
-    factor = seed_factor(wanted)
-    accuracy = xr.where(epoch < 8, 0.1 * epoch, 0.97) - xr.where(epoch > 8, 0.17, 0.0)
-    accuracy = np.minimum(accuracy, 0.97) * xr.ones_like(condition == "", float)
-    fitted = np.minimum(1.0, 0.003 * epoch**1.05)
-    known = condition.isin(CONDITIONS[1:6])
-    target = {"random labels": 104.0, "Gaussian pixels": 24.0, "random pixels": 23.0}
-    epochs = condition.copy(data=np.array([target.get(name, 5.0) for name in CONDITIONS]))
-    return xr.Dataset(
-        {
-            "test_accuracy": accuracy * factor,
-            "wrong_fitted": (fitted * factor).where(known),
-            "epochs_to_target": epochs * factor,
-        }
-    ).transpose("seed", "condition", "epoch")
-
-
 SYNTHETIC = {
     memorization_studies.memorization: fits,
     memorization_studies.conditioning: conditioning,
@@ -275,7 +248,6 @@ SYNTHETIC = {
     capacity_studies.rademacher_complexity: rademacher,
     capacity_studies.network_sizes: networks,
     capacity_studies.stability: stability,
-    capacity_studies.randomized_training: training,
 }
 
 
@@ -300,16 +272,16 @@ def check_needs():
 
 def test_the_claims_are_those_of_the_list():
     claims = registry.claims("zhang_2017")
-    assert [claim.id for claim in claims] == [f"zhang_2017:{name}" for name in CRITERIA]
-    numbers = sorted(int(name[1:]) for name in CLAIMS)
-    assert numbers == [*range(1, 5), 16, 17, *range(25, 38)]
+    assert sorted(claim.id for claim in claims) == [f"zhang_2017:C{n:02}" for n in range(1, 38)]
+    assert list(CLAIMS) == list(CRITERIA)
     assert len({claim.statement for claim in claims}) == len(claims)
     for claim in claims:
         assert claim.paper == "Zhang et al. (2017), arXiv:1611.03530"
         assert claim.where
         assert claim.statement[0].isupper() or claim.statement[0].isdigit()
         assert claim.statement.endswith((".", ".)"))
-        assert len({check.data for check in claim.checks}) == len(claim.checks)
+        stated = {(check.data, tuple(check.criteria)) for check in claim.checks}
+        assert len(stated) == len(claim.checks)
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -324,7 +296,7 @@ def test_a_share_names_its_unit(claim, number):
     for criterion in claim.checks[number].criteria:
         quantity = criterion.quantity
         assert str(criterion) != quantity
-        shares = ("test error", "training error", "gain", "forced points", "gap", "share", "peak")
+        shares = ("test error", "training error", "gain", "forced points", "gap", "share")
         in_percent = any(word in quantity for word in shares) and "bound" not in quantity
         assert in_percent == quantity.endswith((", %", "points", "points, %"))
         assert quantity not in [c.quantity for c in claim.checks[number].criteria if c != criterion]
