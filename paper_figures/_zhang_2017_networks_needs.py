@@ -64,11 +64,12 @@ def _cifar(model: str, *corruptions: str | float, gpu: bool = True, **options: A
             "learning_rate": 0.1 if model.startswith("inception") else 0.01,
             "decay": 0.95,
             "evaluate_every": 4,
+            **({"precision": "bfloat16"} if gpu else {}),
             **options,
         },
         seeds=3,
         quick_seeds=1,
-        quick=_QUICK,
+        quick={**_QUICK, "precision": "float32"},
         gpu=gpu,
     )
 

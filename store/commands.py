@@ -106,7 +106,10 @@ def _add_options(parser: argparse.ArgumentParser, on_devices: bool) -> None:
         "--cluster", metavar="ADDRESS", help="run on a dask cluster, as tcp://host:8786"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of four IDX files, named as MNIST's"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of a data set's files, such as MNIST's or CIFAR-10's binary version",
     )
     parser.add_argument(
         "--store",

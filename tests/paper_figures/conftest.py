@@ -58,7 +58,7 @@ def quick_run(tmp_path_factory, worker_id):
     try:
         claimed.mkdir()
     except FileExistsError:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not ledger.exists() and time.monotonic() < deadline:
             time.sleep(0.2)
     else:
