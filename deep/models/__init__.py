@@ -109,7 +109,7 @@ def build(
         Number of outputs.
     generator : torch.Generator or None
         Source of the parameters; None takes a new one, seeded by the system.
-    law : {"torch", "he"} or None
+    law : {"torch", "he", "glorot"} or None
         Law of the parameters (:func:`initialize`). None takes the published one, "he", for
         ResNet-44, and "torch" for all others, whose papers do not tell theirs.
     device : torch.device, str or None

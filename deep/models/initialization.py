@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 
 __all__ = ["LAWS", "initialize"]
 
-LAWS = ("torch", "he")
+LAWS = ("torch", "he", "glorot")
 
 _NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -23,8 +23,9 @@ def initialize(
     ±1/√fan_in, where fan_in is the number of inputs of a unit, as torch's constructors make them:
     the same numbers that these draw from the global generator of the same seed. With ``law="he"``
     the weights of convolutions are normal with variance 2/fan_out instead, where fan_out is output
-    channels times positions of the kernel. Normalization starts at scale 1, shift 0, running mean 0
-    and running variance 1.
+    channels times positions of the kernel. With ``law="glorot"`` all weights are uniform in
+    ±√(6/(fan_in + fan_out)) and biases 0, as TensorFlow's layers have it. Normalization starts at
+    scale 1, shift 0, running mean 0 and running variance 1.
 
     Numbers are drawn in float32 on the generator's device, whatever the device and type of the
     parameters, so that one generator on the CPU gives one network everywhere.
@@ -35,7 +36,7 @@ def initialize(
         A network of convolutions, linear layers and normalization; all else without parameters.
     generator : torch.Generator or None
         Source of the random numbers; None takes a new one, seeded by the system.
-    law : {"torch", "he"}
+    law : {"torch", "he", "glorot"}
 
     Returns
     -------
@@ -49,7 +50,8 @@ def initialize(
 
     References
     ----------
-    He, Zhang, Ren & Sun (2015), equation 14 (from memory), for "he".
+    He, Zhang, Ren & Sun (2015), equation 14, for "he"; Glorot & Bengio (2010), equation 16, for
+    "glorot" (both from memory).
 
     Examples
     --------
@@ -95,11 +97,13 @@ def _draw_weights(module: _ConvNd | nn.Linear, generator: torch.Generator, law: 
     weight = _empty(module.weight, generator)
     if law == "he" and isinstance(module, _ConvNd):
         nn.init.kaiming_normal_(weight, mode="fan_out", generator=generator)
+    elif law == "glorot":
+        nn.init.xavier_uniform_(weight, generator=generator)
     else:
         nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)  # ±1/√fan_in
     module.weight.copy_(weight)
     if module.bias is not None:
-        bound = module.weight[0].numel() ** -0.5
+        bound = 0.0 if law == "glorot" else module.weight[0].numel() ** -0.5
         bias = _empty(module.bias, generator).uniform_(-bound, bound, generator=generator)
         module.bias.copy_(bias)
 

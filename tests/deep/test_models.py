@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, uniform
 from stat_asserts import assert_distribution
 
 torch = pytest.importorskip("torch")
@@ -525,12 +525,33 @@ def test_he_law_is_not_that_of_the_inputs():
 
 
 def test_other_laws_on_request():
-    uniform, normal = small("resnet44", law="torch"), small("resnet44", law="he")
-    assert identical(state(normal), state(small("resnet44")))
-    weight = uniform[0].weight
+    by_torch, by_he = small("resnet44", law="torch"), small("resnet44", law="he")
+    assert identical(state(by_he), state(small("resnet44")))
+    weight = by_torch[0].weight
     assert 0.9 / 3.0 < weight.abs().max() <= 1.0 / 3.0
-    with pytest.raises(ValueError, match=r"law is 'glorot'; it must be one of torch, he"):
-        small("resnet44", law="glorot")
+    with pytest.raises(ValueError, match=r"law is 'normal'; it must be one of torch, he, glorot"):
+        small("resnet44", law="normal")
+
+
+def glorot_weights(fan):
+    """Return the weights of AlexNet over the limit of Glorot's law, layer after layer."""
+    model = build("alexnet", input_shape=(3, 28, 28), classes=10, law="glorot", generator=seeded())
+    layers = [each for each in model.modules() if isinstance(each, (nn.Conv2d, nn.Linear))]
+    assert not any(layer.bias.any() for layer in layers)
+    weights = [layer.weight.detach().double() for layer in layers]
+    positions = [weight[0, 0].numel() for weight in weights]
+    return np.concatenate(
+        [
+            (weight.flatten()[:20_000] * (fan(*weight.shape[:2]) * each / 6.0) ** 0.5).numpy()
+            for weight, each in zip(weights, positions, strict=True)
+        ]
+    )
+
+
+def test_glorot_law():
+    assert_distribution(glorot_weights(lambda out, inputs: out + inputs), uniform(-1, 2).cdf)
+    with pytest.raises(AssertionError, match="cdf of n"):
+        assert_distribution(glorot_weights(lambda out, inputs: 2 * inputs), uniform(-1, 2).cdf)
 
 
 def test_initialize_forgets_training():
