@@ -158,7 +158,7 @@ def _panel_each(data: Data, height: float) -> tuple[Figure, list[_Panel]]:
     for dataset, networks in _by_dataset(data).items():
         for network, d in networks.items():
             panels.append(_Panel(next(free), network, dataset, d))
-            panels[-1].axes.set_title(f"{NAMES[network]}, {dataset}")
+            panels[-1].axes.set_title(f"{NAMES[network]}\n{dataset}")
     return drawing, panels
 
 
@@ -293,15 +293,21 @@ def corrupted_labels(data: Data) -> Figure:
         for axes in (time, true, alike):
             axes.set_xlabel("share p of labels replaced")
             axes.set_xticks(np.linspace(0, 1, 6))
-    _legend(drawing, [*grid[:, 1], *grid[:, 2]], 4)
+    _legend(drawing, [*grid[:, 1], *grid[:, 2], *grid[:, 0]], 4)
     head(drawing, "Replaced labels take longer to fit, and cost test accuracy", data)
     return drawing
 
 
 def _slowdown(axes: Axes, d: xr.Dataset, network: str) -> None:
-    """Draw the time to fit over that for true labels, where all seeds did."""
-    ratio = d.epochs_to_fit / d.epochs_to_fit.sel(share=0.0, drop=True)
+    """Draw the time to fit over that for true labels, or the least that it can be."""
+    base = d.epochs_to_fit.sel(share=0.0, drop=True)
+    ratio = d.epochs_to_fit / base
     _at_shares(axes, finite(ratio, "share"), network)
+    missed = ratio.share[ratio.isnull().any("seed")]
+    least = float((d.sizes["epoch"] / base).mean())
+    if missed.size and np.isfinite(least):
+        mark = {"color": _MARKS[network]["colour"], "markerfacecolor": "white", "markersize": 7}
+        axes.plot(missed, 0 * missed + least, "^", label="not fitted: at least", **mark)
 
 
 def _errors(true: Axes, alike: Axes, d: xr.Dataset, network: str) -> None:

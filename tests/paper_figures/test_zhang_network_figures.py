@@ -257,7 +257,7 @@ def test_fitting_noise_shows_losses_the_targets_and_the_papers_epochs():
     drawing = draw("fitting_noise", found)
     for key, d in found.items():
         network, dataset = key.removeprefix("cifar "), CIFAR if "cifar" in key else "digits"
-        axes = panel(drawing, f"{networks.NAMES[network]}, {dataset}")
+        axes = panel(drawing, f"{networks.NAMES[network]}\n{dataset}")
         kinds = [name for name in d.corruption.values if not name.startswith("labels ")]
         for kind in kinds:
             assert_curve(axes, d.online_loss.sel(corruption=kind))
@@ -314,7 +314,7 @@ def test_patterns_first_shows_truth_noise_and_the_peak():
     drawing = draw("patterns_first", found)
     for key, d in found.items():
         network, dataset = key.removeprefix("cifar "), CIFAR if "cifar" in key else "digits"
-        axes = panel(drawing, f"{networks.NAMES[network]}, {dataset}")
+        axes = panel(drawing, f"{networks.NAMES[network]}\n{dataset}")
         one = 100 * d.sel(corruption="labels 0.4").dropna("epoch")
         assert_curve(axes, one.test_accuracy)
         assert_curve(axes, one.wrong_labels_fitted)
