@@ -367,7 +367,7 @@ def test_corrupted_labels_show_times_and_both_errors():
             assert line_through(grid[0, 0], shares, printed) is None
 
 
-def test_times_that_a_seed_does_not_tell_are_left_out():
+def test_times_that_a_seed_does_not_tell_are_drawn_as_the_least_they_can_be():
     found = {"mlp_1x512": randomization(networks.DIGITS["mlp_1x512"])}
     d = found["mlp_1x512"]
     d.epochs_to_fit.loc[{"corruption": "labels 0.6", "seed": 1}] = np.nan
@@ -376,6 +376,8 @@ def test_times_that_a_seed_does_not_tell_are_left_out():
     kept = [0, 1, 2, 4, 5]
     ratio = (epochs / epochs.isel(corruption=0, drop=True)).isel(corruption=kept)
     assert_bars(time, [shares[each] for each in kept], ratio)
+    least = float((d.sizes["epoch"] / epochs.isel(corruption=0)).mean())
+    assert line_through(time, [0.6], [least]).get_label() == "not fitted: at least"
 
 
 # --- tables ---------------------------------------------------------------------------------------
