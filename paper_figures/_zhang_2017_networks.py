@@ -580,7 +580,7 @@ FIGURES = (
     ),
     Figure(
         "zhang_2017_table_4",
-        "Table 4: random labels fitted in spite of regularizers, and a weight decay that stops it.",
+        "Table 4: random labels fitted under regularizers, and a weight decay that stops it.",
         {
             **{f"weight decay, {name}": need for name, need in DIGITS_DECAY.items()},
             **{f"{kind}, inception": need for kind, need in DIGITS_AUGMENTED.items()},

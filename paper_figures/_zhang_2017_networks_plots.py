@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from paper_figures._zhang_2017_networks_measures import RANDOM, TRUE, by_share
 from paper_figures._zhang_2017_networks_needs import NAMES
-from paper_figures._zhang_2017_plots import _by_size, _dataset
+from paper_figures._zhang_2017_plots import by_size, dataset_label
 from paper_figures.style import (
     BLUE,
     GRAY,
@@ -115,7 +115,7 @@ def _by_dataset(data: Data) -> dict[str, dict[str, xr.Dataset]]:
     found: dict[str, dict[str, xr.Dataset]] = {}
     for key, d in data.items():
         name = key.removeprefix("cifar ").removesuffix(", cifar")
-        found.setdefault("digits" if name == key else _dataset("cifar", d), {})[name] = d
+        found.setdefault("digits" if name == key else dataset_label("cifar", d), {})[name] = d
     return found
 
 
@@ -373,7 +373,7 @@ def table_4(data: Data) -> Figure:
         decays = {float(key.removeprefix("decay ")): d for key, d in sweep.items()}
         _stopped_by_decay(grid[0, 1], dict(sorted(decays.items())))
     _legend(drawing, grid[0, :1], 3)
-    head(drawing, "Random labels are fitted in spite of regularizers, up to a point", data)
+    head(drawing, "Random labels under regularizers: what is fitted", data)
     return drawing
 
 
@@ -407,7 +407,7 @@ def _stopped_by_decay(axes: Axes, sweep: Mapping[float, xr.Dataset]) -> None:
         ("true labels: test", "test_accuracy", TRUE, BLUE),
     ):
         values = {x: _percent_at_end(d, variable, labels) for x, d in sweep.items()}
-        _by_size(axes, values, colour, label)
+        by_size(axes, values, colour, label)
     axes.set(xscale="log", ylim=(0, 104), xlabel="weight decay", ylabel="accuracy (%)")
     axes.set_title("MLP 1×512, digits")
     axes.legend(loc="lower left")

@@ -335,7 +335,7 @@ _DATASETS = {"digits": "digits", "mnist": "MNIST", "cifar": "CIFAR-10"}
 _PAPERS_DATA = ("mnist", "cifar10", "cifar10-jpeg")
 
 
-def _dataset(short: str, d: xr.Dataset) -> str:
+def dataset_label(short: str, d: xr.Dataset) -> str:
     """Return which data a panel shows; files that are not the paper's are named as identified."""
     name = d.attrs.get("dataset", "mnist")
     jpeg = ", JPEG copy" if name.endswith("jpeg") else ""
@@ -365,7 +365,7 @@ def table_3(data: Data) -> Figure:
         for name, d in found.items():
             if d.sizes["ridge"] > 1:
                 features, _, marker = _FEATURES[name.split("_")[0]]
-                label = _with_n(f"{_dataset(short, d)}, {features}", d)
+                label = _with_n(f"{dataset_label(short, d)}, {features}", d)
                 error = 100 * d.test_error.sel(labels="true")
                 look = {"marker": marker, **_fill(name)}
                 draw_curve(last, error, "ridge", colours[short], label, **look)
@@ -413,7 +413,7 @@ def _norms_and_errors(axes: Axes, short: str, found: Mapping[str, xr.Dataset]) -
                     ha="left",
                     va="top" if remark else "bottom",
                 )
-    title = _dataset(short, next(iter(found.values())))
+    title = dataset_label(short, next(iter(found.values())))
     axes.set(xlabel=_NORM, ylabel="test error (%)", title=title)
     axes.margins(x=0.35)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
@@ -434,14 +434,14 @@ def norms(data: Data) -> Figure:
 
 def _over_n(panels: Any, subsets: Mapping[int, xr.Dataset]) -> None:
     error, norm, ratio = panels
-    name = _dataset("mnist", next(iter(subsets.values())))
+    name = dataset_label("mnist", next(iter(subsets.values())))
     fits = {n: d.sel(ridge=0.0) for n, d in subsets.items()}
     wrong = {n: 100 * fit.test_error.sel(labels="true") for n, fit in fits.items()}
-    _by_size(error, wrong, BLUE, "")
+    by_size(error, wrong, BLUE, "")
     for kind in ("true", "random"):
         of_kind = {n: fit.rkhs_norm.sel(labels=kind) for n, fit in fits.items()}
-        _by_size(norm, of_kind, _LABEL_COLOURS[kind], f"{kind} labels")
-    _by_size(ratio, {n: norm_ratios(d) for n, d in subsets.items()}, PURPLE, "")
+        by_size(norm, of_kind, _LABEL_COLOURS[kind], f"{kind} labels")
+    by_size(ratio, {n: norm_ratios(d) for n, d in subsets.items()}, PURPLE, "")
     for axes in panels:
         axes.set(xscale="log", xlabel=_EXAMPLES)
     error.set(yscale="log", ylabel="test error (%)", title=f"{name}: error")
@@ -452,7 +452,7 @@ def _over_n(panels: Any, subsets: Mapping[int, xr.Dataset]) -> None:
     ratio.set_ylim(0, 1.15 * ratio.get_ylim()[1])
 
 
-def _by_size(axes: Axes, values: Mapping[int, xr.DataArray], colour: str, label: str) -> None:
+def by_size(axes: Axes, values: Mapping[int, xr.DataArray], colour: str, label: str) -> None:
     """Draw means over seeds and two standard errors; seeds may differ in number."""
     means, errors = zip(*map(mean_and_error, values.values()), strict=True)
     axes.errorbar(
