@@ -128,7 +128,7 @@ def test_a_seed_determines_every_bit_of_a_study(study):
 def test_a_study_reads_other_data_sets_from_their_folder(study, tmp_path):
     with pytest.raises(ValueError, match="directory must be given: 'mnist'"):
         study(**SMALL[study], dataset="mnist")
-    with pytest.raises(FileNotFoundError, match="no train-images"):
+    with pytest.raises(FileNotFoundError, match="no data set that is known"):
         study(**SMALL[study], dataset="mnist", data_dir=str(tmp_path))
 
 
