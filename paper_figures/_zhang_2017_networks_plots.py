@@ -11,7 +11,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures._zhang_2017_networks_measures import RANDOM, TRUE, by_share
+from paper_figures._zhang_2017_networks_measures import (
+    GAUSSIAN,
+    PERMUTED,
+    RANDOM,
+    SHUFFLED,
+    TRUE,
+    by_share,
+)
 from paper_figures._zhang_2017_networks_needs import NAMES
 from paper_figures._zhang_2017_plots import by_size, dataset_label
 from paper_figures.style import (
@@ -72,9 +79,9 @@ TABLE_4 = (
 # Read off figure 1a, Inception: epochs to a loss of 0.1.
 PRINTED_EPOCHS = {
     TRUE: 8,
-    "shuffled pixels": 13,
-    "Gaussian pixels": 20,
-    "random pixels": 21,
+    SHUFFLED: 13,
+    GAUSSIAN: 20,
+    PERMUTED: 21,
     RANDOM: 35,
 }
 
@@ -100,9 +107,9 @@ _MARKS: dict[str, dict[str, Any]] = {
 }
 _CONDITIONS: dict[str, dict[str, Any]] = {
     TRUE: {"colour": BLUE},
-    "shuffled pixels": {"colour": ORANGE, "linestyle": "--"},
-    "Gaussian pixels": {"colour": GRAY},
-    "random pixels": {"colour": PURPLE, "linestyle": "--"},
+    SHUFFLED: {"colour": ORANGE, "linestyle": "--"},
+    GAUSSIAN: {"colour": GRAY},
+    PERMUTED: {"colour": PURPLE, "linestyle": "--"},
     RANDOM: {"colour": RED},
 }
 
