@@ -99,6 +99,8 @@ DIGITS_DECAYS = {
 }
 
 CIFAR_MLP = {"mlp_1x512": _cifar("mlp_1x512", TRUE, 0.4, RANDOM, gpu=False)}
+# Chosen after CIFAR_MLP had left 3 % of the random labels unfitted.
+CIFAR_MLP_GLOROT = {"mlp_1x512": _cifar("mlp_1x512", TRUE, RANDOM, gpu=False, law="glorot")}
 CIFAR = {
     "inception": _cifar("inception", TRUE, *INPUTS, RANDOM, *REPLACED),
     "inception_without_batch_norm": _cifar("inception_without_batch_norm", TRUE, RANDOM),
@@ -125,6 +127,7 @@ RECORDED = tuple(
         DIGITS_AUGMENTED,
         DIGITS_DECAYS,
         CIFAR_MLP,
+        CIFAR_MLP_GLOROT,
         CIFAR,
         CIFAR_DECAY,
         CIFAR_CROP,
