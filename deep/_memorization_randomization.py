@@ -364,7 +364,7 @@ def randomization(
     ----------
     Zhang et al. (2017), Figures 1 and 2b, Tables 1 and 4, appendix A.
     """
-    train_data, test_data = _drawn(dataset, data_dir, train_size, test_size, seed)
+    train_data, test_data = datasets.draw(dataset, data_dir, train_size, test_size, seed=seed)
     side, channels = train_data.images.shape[1], 1 if train_data.images.ndim == 3 else 3
     if crop is None:
         crop = 28 if side == 32 else side
@@ -398,34 +398,6 @@ def randomization(
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
     return found.isel(seed=0, drop=True)
-
-
-def _drawn(
-    dataset: str, data_dir: str | None, train_size: int, test_size: int, seed: int
-) -> list[LabeledImages]:
-    """Return two sets of images without overlap."""
-    sizes = {"train": train_size, "test": test_size}
-    for part, size in sizes.items():
-        positive_integer(f"{part}_size", size)
-    rng = np.random.default_rng([seed, 0])
-    if dataset == "digits":
-        both = _sample(datasets.load(dataset), "train_size + test_size", sum(sizes.values()), rng)
-        return [_rows(both, slice(train_size)), _rows(both, slice(train_size, None))]
-    return [
-        _sample(datasets.load(dataset, data_dir, part=part), f"{part}_size", size, rng)
-        for part, size in sizes.items()
-    ]
-
-
-def _sample(source: LabeledImages, name: str, size: int, rng: np.random.Generator) -> LabeledImages:
-    n = len(source.labels)
-    if size > n:
-        raise ValueError(f"{name} must be at most {n}, the images of {source.name!r}, got {size}")
-    return _rows(source, rng.permutation(n)[:size])
-
-
-def _rows(source: LabeledImages, rows: Any) -> LabeledImages:
-    return LabeledImages(source.name, source.images[rows], source.labels[rows], source.max_value)
 
 
 def _preprocessing(augmentation: str, crop: int, side: int) -> Preprocessing:

@@ -66,9 +66,8 @@ def train_population(
     not finite at a record. It keeps its last finite parameters and records (NaN before the first),
     and no other member is touched.
 
-    How many members are trained at a time does not change a bit of the result on one thread of a
-    CPU; on more, and on other devices, products of another number of matrices may round in another
-    way.
+    How many members are trained at a time changes results by rounding alone: libraries may sum the
+    products of another number of matrices in another order, and some do even on one thread.
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from store._validation import positive_integer
+
 __all__ = [
     "PIXEL_CORRUPTIONS",
     "CorruptedLabels",
@@ -139,8 +141,7 @@ def corrupt_label_sets(
 def _check_corruption(probability: float, classes: int) -> None:
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"probability must be between 0 and 1, got {probability!r}")
-    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1:
-        raise ValueError(f"classes must be a positive integer, got {classes!r}")
+    positive_integer("classes", classes)
 
 
 def _checked_labels(labels: ArrayLike, classes: int) -> NDArray[np.int64]:
@@ -377,8 +378,7 @@ def replicate_with_zeros(
     """
     if images.ndim < 2:
         raise ValueError(f"images must have at least 2 dimensions, got shape {images.shape}")
-    if isinstance(copies, bool) or not isinstance(copies, int | np.integer) or copies < 1:
-        raise ValueError(f"copies must be a positive integer, got {copies!r}")
+    positive_integer("copies", copies)
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share must be between 0 and 1, got {share!r}")
     rng = np.random.default_rng(rng)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,17 @@ from store._datasets_binary import (
 )
 from store._datasets_folders import CINIC10, IMAGENET, RESTRICTED_RANGES, ClassFolders
 from store._datasets_procedural import Gratings, is_procedural
+from store._validation import positive_integer
 
-__all__ = ["RESTRICTED_RANGES", "Gratings", "LabeledImages", "identify", "load", "read_idx"]
+__all__ = [
+    "RESTRICTED_RANGES",
+    "Gratings",
+    "LabeledImages",
+    "draw",
+    "identify",
+    "load",
+    "read_idx",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +175,62 @@ def load(
     for each in _parts(part, dataset, found.parts):
         pieces += found.read(dataset, each, image_size)
     return _joined(dataset, pieces)
+
+
+def draw(
+    name: str, directory: Path | str | None, train_size: int, test_size: int, *, seed: int
+) -> list[LabeledImages]:
+    """Return a training and a test set without overlap, drawn without replacement.
+
+    Parameters
+    ----------
+    name, directory
+        As :func:`load` takes them.
+    train_size, test_size : int
+        Images drawn from the training and the test part of the data set; from all of it if it has
+        no parts, as the digits.
+    seed : int
+        A smaller set of the same seed is the beginning of a larger one, but for the test images of
+        data sets without parts.
+
+    Returns
+    -------
+    list of LabeledImages
+        The training and the test set.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive or the data set has too few images, or as :func:`load` does.
+
+    Examples
+    --------
+    >>> train, test = draw("digits", None, 500, 1000, seed=0)
+    >>> len(train.labels), len(test.labels)
+    (500, 1000)
+    """
+    sizes = {"train": train_size, "test": test_size}
+    for part, size in sizes.items():
+        positive_integer(f"{part}_size", size)
+    rng = np.random.default_rng([seed, 0])
+    if name == "digits":
+        both = _sample(load(name), "train_size + test_size", sum(sizes.values()), rng)
+        return [_rows(both, slice(train_size)), _rows(both, slice(train_size, None))]
+    return [
+        _sample(load(name, directory, part=part), f"{part}_size", size, rng)
+        for part, size in sizes.items()
+    ]
+
+
+def _sample(source: LabeledImages, name: str, size: int, rng: np.random.Generator) -> LabeledImages:
+    n = len(source.labels)
+    if size > n:
+        raise ValueError(f"{name} must be at most {n}, the images of {source.name!r}, got {size}")
+    return _rows(source, rng.permutation(n)[:size])
+
+
+def _rows(source: LabeledImages, rows: Any) -> LabeledImages:
+    return LabeledImages(source.name, source.images[rows], source.labels[rows], source.max_value)
 
 
 def _parts(part: str, name: str, parts: tuple[str, ...] = ("train", "test")) -> tuple[str, ...]:

@@ -227,25 +227,14 @@ def test_float32_is_near_float64():
 # --- chunks, seeds, order -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make_model", [perceptron, wide, tanh])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_chunks_do_not_change_a_bit_on_one_thread(make_model, dtype):
-    X, y = problem(300)
-    members = Members.product(learning_rate=[0.05, 0.1], batch_size=[16, 30], seed=range(3))
-    options = {"epochs": 2, "dtype": dtype, "keep_parameters": True, "progress": False}
-    one = train_population(make_model, X, y, members, max_bytes=1, **options)
-    for max_bytes in (2**20, 2**30):
-        other = train_population(make_model, X, y, members, max_bytes=max_bytes, **options)
-        xr.testing.assert_identical(one, other)
-
-
-@pytest.mark.parametrize("make_model", [convolutional, normalized])
-def test_chunks_change_convolutions_by_rounding_at_most(make_model):
+@pytest.mark.parametrize("make_model", [perceptron, wide, tanh, convolutional, normalized])
+def test_chunks_change_results_by_rounding_at_most(make_model):
     X, y = problem()
-    options = {"epochs": 2, **DOUBLE}
+    options = {"epochs": 2, "keep_parameters": True, **DOUBLE}
     one = train_population(make_model, X, y, various(), max_bytes=1, **options)
-    other = train_population(make_model, X, y, various(), **options)
-    xr.testing.assert_allclose(one, other, rtol=1e-12)
+    for max_bytes in (2**20, 2**30):
+        other = train_population(make_model, X, y, various(), max_bytes=max_bytes, **options)
+        xr.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
 
 
 def test_the_seed_is_what_a_member_draws_from():

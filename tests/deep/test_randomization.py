@@ -278,7 +278,7 @@ def test_the_study_is_the_test_on_digits():
             {"train_size": 1797},
             "train_size \\+ test_size must be at most 1797, the images of 'digits', got 1837",
         ),
-        ({"train_size": 0}, "train_size must be an integer of at least 1"),
+        ({"train_size": 0}, "train_size must be a positive integer"),
     ],
 )
 def test_mistakes_of_the_study(options, message):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from store import _datasets_binary as binary
-from store.datasets import identify, load, read_idx
+from store.datasets import draw, identify, load, read_idx
 from store.files import checksum
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -412,3 +412,50 @@ def test_a_folder_of_nothing_known_is_told_what_is_known(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no data set that is known: .* one a class") as it:
         identify(tmp_path)
     assert str(tmp_path) in str(it.value)
+
+
+# --- drawing a training and a test set -----------------------------------------------------------
+
+
+def rows(part):
+    return {image.tobytes() for image in part.images}
+
+
+def test_draws_have_no_image_in_common():
+    train, test = draw("digits", None, 1000, 797, seed=1)
+    assert len(rows(train)) == 1000
+    assert len(rows(test)) == 797
+    assert not rows(train) & rows(test)
+    assert train.name == "digits"
+    assert train.max_value == 16
+    everything = np.sort(np.concatenate([train.labels, test.labels]))
+    np.testing.assert_array_equal(everything, np.sort(load("digits").labels))
+
+
+def test_parts_are_drawn_from_themselves(tmp_path):
+    write_folder(tmp_path, small_arrays())
+    name = identify(tmp_path)
+    train, test = draw(name, tmp_path, 4, 2, seed=0)
+    for part, drawn, size in (("train", train, 4), ("test", test, 2)):
+        assert len(drawn.labels) == size
+        assert rows(drawn) <= rows(load(name, tmp_path, part=part))
+
+
+def test_a_larger_training_set_of_a_seed_begins_with_the_smaller():
+    small, large = (draw("digits", None, size, 10, seed=3)[0] for size in (50, 200))
+    np.testing.assert_array_equal(large.images[:50], small.images)
+    other = draw("digits", None, 50, 10, seed=4)[0]
+    assert rows(small) != rows(other)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 10), "train_size must be a positive integer, got 0"),
+        ((10, 2.0), "test_size must be a positive integer, got 2.0"),
+        ((1000, 798), r"train_size \+ test_size must be at most 1797, .* got 1798"),
+    ],
+)
+def test_sizes_that_cannot_be_drawn(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        draw("digits", None, *sizes, seed=0)
