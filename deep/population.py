@@ -79,7 +79,8 @@ def train_population(
     inputs : array_like or Tensor (N, ...)
         Shared by all members. uint8 is kept as it is and divided by 255 a batch at a time.
     labels : array_like or Tensor (N,) or (members, N)
-        Classes from 0, for all members or for each.
+        Classes from 0, for all members or for each. A member is not trained on examples with label
+        -100, of which all members must have equally many: each may have a training set of its own.
     members : Members
     epochs, steps : int, optional
         How long to train: one of the two. It is also the unit of time of the records and schedule.
@@ -135,7 +136,7 @@ def train_population(
     unit, length = _duration(epochs, steps)
     times = [*range(0, length, positive_integer("record_every", record_every)), length]
     clocks = {
-        int(size): _Clock.of(len(data.inputs), int(size), unit, length, times, schedule)
+        int(size): _Clock.of(data.train_size, int(size), unit, length, times, schedule)
         for size in np.unique(members.batch_size)
     }
     model = _checked_model(make_model, data, members, clocks)
@@ -160,10 +161,14 @@ def train_population(
 
 @dataclass(frozen=True)
 class _Data:
-    """The training set and the sets to evaluate, the training set first, on the device."""
+    """The training set and the sets to evaluate, the training set first, on the device.
+
+    ``examples`` are the positions (n,) or (members, n) of what is trained on.
+    """
 
     inputs: Tensor
     labels: Tensor
+    examples: Tensor
     sets: dict[str, tuple[Tensor, Tensor]]
     dtype: torch.dtype
 
@@ -181,7 +186,7 @@ class _Data:
         if "train" in evaluate:
             raise ValueError("evaluate must not name a set 'train': that is the training set")
         X = _inputs("inputs", inputs, device, dtype)
-        y = _labels("labels", labels, X, len(members), lowest=0)
+        y = _labels("labels", labels, X, len(members))
         sets = {"train": (X, y)}
         for name, (others, wanted) in evaluate.items():
             Z = _inputs(f"evaluate[{name!r}] inputs", others, X.device, dtype)
@@ -189,7 +194,11 @@ class _Data:
                 shapes = f"{tuple(Z.shape[1:])} and {tuple(X.shape[1:])}"
                 raise ValueError(f"inputs of {name!r} and of the training set differ: {shapes}")
             sets[name] = (Z, _labels(f"evaluate[{name!r}] labels", wanted, Z, len(members)))
-        return _Data(X, y, sets, dtype)
+        return _Data(X, y, _examples(y), sets, dtype)
+
+    @property
+    def train_size(self) -> int:
+        return self.examples.shape[-1]
 
     @property
     def classes(self) -> int:
@@ -214,7 +223,7 @@ def _inputs(
     return tensor.contiguous()
 
 
-def _labels(name: str, values: Any, inputs: Tensor, members: int, *, lowest: int = -100) -> Tensor:
+def _labels(name: str, values: Any, inputs: Tensor, members: int) -> Tensor:
     tensor = torch.as_tensor(values, device=inputs.device)
     n = len(inputs)
     if tuple(tensor.shape) not in {(n,), (members, n)}:
@@ -224,12 +233,24 @@ def _labels(name: str, values: Any, inputs: Tensor, members: int, *, lowest: int
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise ValueError(f"{name} must be integers, got {tensor.dtype}")
     tensor = tensor.long()
-    wrong = tensor[(tensor < 0) & (tensor != lowest)]
+    wrong = tensor[(tensor < 0) & (tensor != -100)]
     if wrong.numel():
         raise ValueError(f"{name} must be classes from 0, got {int(wrong.min())}")
     if bool((tensor < 0).all(-1).any()):
         raise ValueError(f"{name} leave every example out")
     return tensor
+
+
+def _examples(labels: Tensor) -> Tensor:
+    """Return the positions (..., n) of the labels that are not left out."""
+    present = labels >= 0
+    counts = present.sum(-1)
+    if counts.ndim and not bool((counts == counts[0]).all()):
+        least, most = int(counts.min()), int(counts.max())
+        raise ValueError(
+            f"labels must leave as many examples to each member, got {least} to {most} of them"
+        )
+    return present.nonzero()[:, -1].view(*labels.shape[:-1], -1)
 
 
 def _scaled(rows: Tensor, dtype: torch.dtype) -> Tensor:
@@ -284,7 +305,7 @@ def _checked_model(
     clocks: Mapping[int, _Clock],
 ) -> nn.Module:
     """Return the first member's model; the smallest batch has been tried on it."""
-    n = len(data.inputs)
+    n = data.train_size
     smallest = min(min(size, n - (clock.epoch - 1) * size) for size, clock in clocks.items())
     sample = data.batch(torch.arange(smallest, device=data.inputs.device))
     return check_model(make_model, int(members.seed[0]), sample, data.classes)
@@ -334,7 +355,9 @@ class _Chunk:
         device, dtype = data.inputs.device, data.dtype
         chosen = members[rows]
         self.data, self.rows = data, rows
-        self.labels = _of_members(data.labels, rows)
+        self.labels, self.examples = (
+            _of_members(values, rows) for values in (data.labels, data.examples)
+        )
         self.networks = stacked(make_model, chosen.seed.tolist(), device=device, dtype=dtype)
         self.seeds = torch.as_tensor(chosen.seed, device=device)
         self.learning_rate, self.momentum, self.weight_decay = (
@@ -348,11 +371,11 @@ class _Chunk:
     def train(self, clock: _Clock) -> Iterator[tuple[int, int]]:
         """Take all steps; stop to yield (number of the record, steps taken) at each record."""
         yield 0, 0
-        place = 1
+        place, n = 1, self.data.train_size
         for step, multiplier in enumerate(clock.multipliers):
             epoch, batch = divmod(step, clock.epoch)
             if batch == 0:
-                order = example_order(self.seeds, epoch, len(self.data.inputs))
+                order = _taken(self.examples, example_order(self.seeds, epoch, n))
             start = batch * clock.batch_size
             self._step(order[:, start : start + clock.batch_size], float(multiplier), step)
             if step + 1 == clock.records[place]:
@@ -363,7 +386,7 @@ class _Chunk:
     def _step(self, index: Tensor, multiplier: float, step: int) -> None:
         weights, velocity = self.networks.weights, self.networks.velocity
         before = {name: buffer.clone() for name, buffer in self.networks.buffers.items()}
-        labels = self.labels.gather(1, index) if self.labels.ndim == 2 else self.labels[index]
+        labels = _taken(self.labels, index)
         velocity.mul_(self.momentum)
         if self.decays:
             velocity.addcmul_(weights, self.weight_decay)
@@ -400,8 +423,13 @@ class _Chunk:
         records.put_state(self.rows, self.networks.parameters | self.networks.buffers)
 
 
-def _of_members(labels: Tensor, rows: NDArray[np.intp]) -> Tensor:
-    return labels if labels.ndim == 1 else labels[torch.as_tensor(rows, device=labels.device)]
+def _of_members(values: Tensor, rows: NDArray[np.intp]) -> Tensor:
+    return values if values.ndim == 1 else values[torch.as_tensor(rows, device=values.device)]
+
+
+def _taken(values: Tensor, index: Tensor) -> Tensor:
+    """Return the values at positions (members, n), from (N,) or from each member's own (N,)."""
+    return values[index] if values.ndim == 1 else values.gather(1, index)
 
 
 @torch.no_grad()

@@ -10,8 +10,10 @@ paper's Figure 5.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from paper_figures import _smith_le_2018_networks as networks
 from paper_figures import _smith_le_2018_noise_measures as measures
 from paper_figures import _smith_le_2018_noise_plots as plots
 from paper_figures.claims import Check, Claim, Criterion
@@ -182,6 +184,7 @@ RECORDED = (
     *MNIST_STATED.values(),
     MNIST_NORMALITY,
     MNIST_SIMPLE_NOISE,
+    *networks.RECORDED,
 )
 
 # --- claims --------------------------------------------------------------------------------------
@@ -197,6 +200,12 @@ def claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
 
 def _simulation(data: str, needs: dict[str, Need], *rest: Any, **more: Any) -> Check:
     return Check("simulation", data, needs, *rest, **more)
+
+
+def _with_networks(claim: Claim) -> Claim:
+    """Return the claim with its checks on networks."""
+    number = claim.id.partition(":")[2]
+    return replace(claim, checks=(*claim.checks, *networks.CHECKS.get(number, ())))
 
 
 _NOISE_CLAIMS = (
@@ -586,7 +595,7 @@ _BATCH_CLAIMS = (
     ),
 )
 
-CLAIMS = (*_NOISE_CLAIMS, *_BATCH_CLAIMS)
+CLAIMS = (*_NOISE_CLAIMS, *map(_with_networks, _BATCH_CLAIMS))
 
 # --- figures -------------------------------------------------------------------------------------
 
@@ -658,4 +667,5 @@ FIGURES = (
         {"occupation": OCCUPATION, "kramers": KRAMERS},
         plots.occupation,
     ),
+    *networks.FIGURES,
 )

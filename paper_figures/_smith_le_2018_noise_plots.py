@@ -25,7 +25,14 @@ from paper_figures.style import (
 
 Data = Mapping[str, xr.Dataset]
 
-_NETWORKS = {"digits": "digits, 64-32-10", "mnist": "MNIST 14×14, 196-100-10"}
+_NETWORKS = {
+    "digits": "digits, 64-32-10",
+    "mnist": "MNIST 14×14, 196-100-10",
+    "digits network": "digits, 64-100-10",
+    "mnist network": "MNIST, 784-50-10",
+    "damped network": "MNIST, 784-800-10, damped momentum",
+    "scaled network": "MNIST, 784-800-10, pixels in [0, 0.1]",
+}
 _BATCH = "batch size B"
 _ACCURACY = "test accuracy (%)"
 
@@ -60,7 +67,8 @@ def curves(data: Data) -> Figure:
             draw_curve(row[1], run.test_loss, "time", colour, label)
         row[0].set(ylabel=_ACCURACY, title=f"{_title(name, d)}, N = {int(d.train_size[0]):,}")
         _zoom(row[0], d.test_accuracy, 12.0)
-        row[1].set(ylabel="test cross-entropy (nats)", title="ε = 0.1, m = 0.9")
+        rate = float(d.learning_rate[0])
+        row[1].set(ylabel="test cross-entropy (nats)", title=f"ε = {rate:g}, m = 0.9")
         row[1].set_ylim(top=2.5 * float(d.test_loss.mean("seed").min()))
         row[0].legend(loc="lower right")
         for axes in row:
@@ -75,10 +83,10 @@ def batch_sizes(data: Data) -> Figure:
     conventions = [(name, d) for name, d in data.items() if name not in _NETWORKS]
     drawing, grid = page(1, len(sweeps) + bool(conventions), 2.9)
     for axes, (name, d) in zip(grid[0], sweeps.items(), strict=False):
-        d = d.sel(train_size=d.train_size.max())
-        accuracy = final_accuracy(d, learning_rate=0.1)
+        d, rate = d.sel(train_size=d.train_size.max()), 1.0 if 1.0 in d.learning_rate else 0.1
+        accuracy = final_accuracy(d, learning_rate=rate)
         found = optima(accuracy)
-        draw_curve(axes, 100 * accuracy, "batch_size", BLUE, "ε = 0.1, m = 0.9")
+        draw_curve(axes, 100 * accuracy, "batch_size", BLUE, f"ε = {rate:g}, m = 0.9")
         for which, colour in (("optimum", GREEN), ("collapse", RED)):
             center, low, high = _spread(found[which])
             if np.isfinite(center):
@@ -175,7 +183,8 @@ def weight_decay(data: Data) -> Figure:
         for value, colour in zip(values, shades(len(values)), strict=True):
             curve = 100 * accuracy.sel(weight_decay=value)
             draw_curve(axes, curve, "batch_size", colour, f"{value:g}")
-        axes.set(xscale="log", xlabel=_BATCH, title=f"{_title(name, d)}, ε = 0.1, m = 0.9")
+        rate = float(d.learning_rate[0])
+        axes.set(xscale="log", xlabel=_BATCH, title=f"{_title(name, d)}, ε = {rate:g}, m = 0.9")
         _zoom(axes, accuracy, 12.0)
         axes.legend(title="L2 of the mean loss", fontsize=7, loc="lower right")
     grid[0, 0].set_ylabel(_ACCURACY)

@@ -17,7 +17,7 @@ import xarray as xr
 
 from store import datasets
 from store.results import ResultStore
-from store.sweep import Cell, run_cells, stacked, study_name
+from store.sweep import Cell, cells_of, run_cells, stacked, study_name
 
 RECORDED = Path(__file__).parent / "recorded"
 EMBEDDED = ("digits",)
@@ -206,10 +206,7 @@ def _recorded_parameters(need: Need) -> dict[str, Any]:
 
 def _cells(need: Need, folders: Mapping[str, _Folder]) -> list[Cell]:
     location = {"data_dir": str(folders[_family(need.dataset)].path)} if need.is_external else {}
-    return [
-        Cell(need.function(), {**need.parameters, "seed": seed}, location)
-        for seed in range(need.seeds)
-    ]
+    return cells_of(need.function(), need.parameters, need.seeds, location)
 
 
 def _stacked(need: Need, store: ResultStore) -> xr.Dataset:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.sweep import Study
 
 # --seeds, --data and --device say the first three, and the sweep the last
-_NOT_PARAMETERS = ("seed", "data_dir", "device", "checkpoints")
+_NOT_PARAMETERS = ("seed", "seeds", "data_dir", "device", "checkpoints")
 
 
 def run_studies(
@@ -273,7 +273,7 @@ def _result(
 ) -> xr.Dataset:
     """Compute what the store lacks, and return all seeds."""
     from store import datasets
-    from store.sweep import Cell, deaths_as_plain_lines, run_cells, stacked, workers
+    from store.sweep import cells_of, deaths_as_plain_lines, run_cells, stacked, workers
 
     parameters, location = {**_defaults(study), **given}, {}
     if options.on_devices and options.device:
@@ -282,7 +282,7 @@ def _result(
         location["data_dir"] = str(options.data)
         if "dataset" not in given:
             parameters["dataset"] = datasets.identify(options.data)
-    cells = [Cell(study, {**parameters, "seed": seed}, location) for seed in range(options.seeds)]
+    cells = cells_of(study, parameters, options.seeds, location)
     with deaths_as_plain_lines(), workers(options.cluster):
         run_cells(cells, store, jobs=options.jobs, recompute=options.recompute)
     return stacked(study, parameters, options.seeds, store)

@@ -178,7 +178,7 @@ def load(
 
 
 def draw(
-    name: str, directory: Path | str | None, train_size: int, test_size: int, *, seed: int
+    name: str, directory: Path | str | None, train_size: int | None, test_size: int, *, seed: int
 ) -> list[LabeledImages]:
     """Return a training and a test set without overlap, drawn without replacement.
 
@@ -188,7 +188,7 @@ def draw(
         As :func:`load` takes them.
     train_size, test_size : int
         Images drawn from the training and the test part of the data set; from all of it if it has
-        no parts, as the digits.
+        no parts, as the digits. A training size of None is all that there are.
     seed : int
         A smaller set of the same seed is the beginning of a larger one, but for the test images of
         data sets without parts.
@@ -209,21 +209,28 @@ def draw(
     >>> len(train.labels), len(test.labels)
     (500, 1000)
     """
-    sizes = {"train": train_size, "test": test_size}
-    for part, size in sizes.items():
-        positive_integer(f"{part}_size", size)
+    positive_integer("test_size", test_size)
+    if train_size is not None:
+        positive_integer("train_size", train_size)
     rng = np.random.default_rng([seed, 0])
-    if name == "digits":
-        both = _sample(load(name), "train_size + test_size", sum(sizes.values()), rng)
-        return [_rows(both, slice(train_size)), _rows(both, slice(train_size, None))]
-    return [
-        _sample(load(name, directory, part=part), f"{part}_size", size, rng)
-        for part, size in sizes.items()
-    ]
+    if name != "digits":
+        train, test = (load(name, directory, part=part) for part in ("train", "test"))
+        return [
+            _sample(train, train_size, "train_size", rng),
+            _sample(test, test_size, "test_size", rng),
+        ]
+    both = load(name)
+    if train_size is None:
+        train_size = max(1, len(both.labels) - test_size)
+    drawn = _sample(both, train_size + test_size, "train_size + test_size", rng)
+    return [_rows(drawn, slice(train_size)), _rows(drawn, slice(train_size, None))]
 
 
-def _sample(source: LabeledImages, name: str, size: int, rng: np.random.Generator) -> LabeledImages:
+def _sample(
+    source: LabeledImages, size: int | None, name: str, rng: np.random.Generator
+) -> LabeledImages:
     n = len(source.labels)
+    size = n if size is None else size
     if size > n:
         raise ValueError(f"{name} must be at most {n}, the images of {source.name!r}, got {size}")
     return _rows(source, rng.permutation(n)[:size])

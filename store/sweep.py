@@ -34,6 +34,7 @@ __all__ = [
     "Cell",
     "SweepFailed",
     "WorkerDied",
+    "cells_of",
     "deaths_as_plain_lines",
     "run_cells",
     "stacked",
@@ -85,6 +86,32 @@ def study_name(study: Study) -> str:
     'xarray.structure.concat.concat'
     """
     return f"{study.__module__}.{study.__qualname__}"
+
+
+def cells_of(
+    study: Study, parameters: Mapping[str, Any], seeds: int, location: Mapping[str, Any]
+) -> list[Cell]:
+    """Return the cells of seeds 0 to `seeds` - 1 of a study, one for each.
+
+    A study with a parameter ``seeds`` runs all of them at once and returns their dimension: it has
+    one cell.
+
+    Examples
+    --------
+    >>> def study(*, seed: int = 0): ...
+    >>> [cell.parameters for cell in cells_of(study, {}, 2, {})]
+    [{'seed': 0}, {'seed': 1}]
+    >>> def study(*, seeds: int = 5): ...
+    >>> [cell.parameters for cell in cells_of(study, {}, 2, {})]
+    [{'seeds': 2}]
+    """
+    if _takes_all_seeds(study):
+        return [Cell(study, {**parameters, "seeds": seeds}, location)]
+    return [Cell(study, {**parameters, "seed": seed}, location) for seed in range(seeds)]
+
+
+def _takes_all_seeds(study: Study) -> bool:
+    return "seeds" in inspect.signature(study).parameters
 
 
 def run_cells(
@@ -235,14 +262,19 @@ def stacked(
     """
     name = study_name(study)
     cells = []
-    for seed in range(seeds):
-        cell = store.load(name, {**parameters, "seed": seed})
-        if cell is None:
-            raise LookupError(f"{store.directory} has no result of {name} for seed {seed}")
-        cells.append(cell)
-    together = xr.concat(cells, xr.Variable("seed", range(seeds)), combine_attrs="drop_conflicts")
+    for cell in cells_of(study, parameters, seeds, {}):
+        found = store.load(name, cell.parameters)
+        if found is None:
+            which = f"seed {cell.parameters['seed']}" if "seed" in cell.parameters else "the seeds"
+            raise LookupError(f"{store.directory} has no result of {name} for {which}")
+        cells.append(found)
+    if _takes_all_seeds(study):
+        [together] = cells
+    else:
+        seed = xr.Variable("seed", range(seeds))
+        together = xr.concat(cells, seed, combine_attrs="drop_conflicts")
     shared = json.loads(cells[0].attrs["parameters"])
-    del shared["seed"]
+    del shared["seeds" if _takes_all_seeds(study) else "seed"]
     together.attrs["parameters"] = json.dumps(shared, sort_keys=True)
     together.attrs["wall_seconds"] = sum(cell.attrs["wall_seconds"] for cell in cells)
     together.attrs["created"] = cells[-1].attrs["created"]

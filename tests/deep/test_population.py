@@ -338,6 +338,23 @@ def test_further_sets_are_evaluated_without_the_examples_left_out():
             assert got == pytest.approx(loss_and_accuracy(model, inputs, labels), rel=1e-12)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_members_are_trained_on_their_own_examples_alone(shared):
+    X, _ = problem()
+    members = various()
+    y = labels_of_members(members)
+    left_out = np.random.default_rng(5).permuted(np.tile(np.arange(N), (4, 1)), axis=1)[:, :10]
+    if shared:
+        y, left_out = y[:1].expand(4, -1).clone(), np.tile(left_out[:1], (4, 1))
+    y.scatter_(1, torch.tensor(left_out), -100)
+    given = y[0] if shared else y
+    result = train_population(perceptron, X, given, members, steps=9, **DOUBLE)
+    for member in range(4):
+        own = y[member] >= 0
+        track, _ = alone(perceptron, X[own], y[member][own], members, member, 9)
+        assert_same(result, member, track)
+
+
 def test_the_result_has_settings_and_units_and_can_be_stored(tmp_path):
     X, y = problem()
     result = train_population(normalized, X, y, various(), epochs=1, keep_parameters=True, **DOUBLE)
@@ -497,7 +514,15 @@ MISTAKES = [
     ({"labels": torch.zeros(3, N, dtype=torch.long)}, "labels must be .* got \\(3, 37\\)"),
     ({"labels": Y.double()}, "labels must be integers"),
     ({"labels": Y - 1}, "labels must be classes from 0, got -1"),
-    ({"labels": Y - 100}, "labels must be classes from 0, got -100"),
+    ({"labels": Y - 100}, "labels must be classes from 0, got -99"),
+    ({"labels": 0 * Y - 100}, "labels leave every example out"),
+    (
+        {
+            "labels": torch.stack([Y, Y.index_fill(0, torch.arange(2), -100)]),
+            "members": Members([0.1, 0.1], batch_size=8),
+        },
+        "as many examples to each member, got 35 to 37",
+    ),
     ({"labels": Y + 1}, "K of at least 4"),
     ({"inputs": X[:0], "labels": Y[:0]}, "inputs must be"),
     ({"inputs": NAN}, "inputs have NaN"),

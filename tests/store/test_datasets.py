@@ -432,6 +432,15 @@ def test_draws_have_no_image_in_common():
     np.testing.assert_array_equal(everything, np.sort(load("digits").labels))
 
 
+def test_the_training_set_may_be_all_that_there_is(tmp_path):
+    train, test = draw("digits", None, None, 797, seed=1)
+    assert len(train.labels) == 1000
+    assert not rows(train) & rows(test)
+    write_folder(tmp_path, small_arrays())
+    train, _ = draw(identify(tmp_path), tmp_path, None, 2, seed=1)
+    assert rows(train) == rows(load(identify(tmp_path), tmp_path, part="train"))
+
+
 def test_parts_are_drawn_from_themselves(tmp_path):
     write_folder(tmp_path, small_arrays())
     name = identify(tmp_path)
@@ -453,6 +462,8 @@ def test_a_larger_training_set_of_a_seed_begins_with_the_smaller():
     [
         ((0, 10), "train_size must be a positive integer, got 0"),
         ((10, 2.0), "test_size must be a positive integer, got 2.0"),
+        ((None, 0), "test_size must be a positive integer, got 0"),
+        ((None, 1797), r"train_size \+ test_size must be at most 1797, .* got 1798"),
         ((1000, 798), r"train_size \+ test_size must be at most 1797, .* got 1798"),
     ],
 )

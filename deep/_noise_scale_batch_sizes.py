@@ -1,0 +1,306 @@
+"""Smith & Le's batch-size experiments on networks, many of them trained at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deep import models
+from deep.population import Members, train_population
+from store import datasets
+from store.results import ResultStore
+from theory._validation import positive_array, positive_integer
+
+_MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+_NOT_TRAINED_ON = -100
+
+
+def batch_size_sweep(
+    *,
+    dataset: str = "digits",
+    train_sizes: Sequence[int] = (500,),
+    test_size: int = 1200,
+    pixel_scale: float = 1.0,
+    hidden: int = 100,
+    law: str = "glorot",
+    learning_rates: Sequence[float] = (0.1,),
+    momenta: Sequence[float] = (0.9,),
+    dampened: bool = False,
+    weight_decays: Sequence[float] = (0.0,),
+    batch_sizes: Sequence[int] = (4, 8, 16, 32, 64, 128, 250, 500),
+    training_time: float = 200.0,
+    looks: int = 1,
+    seeds: int = 5,
+    data_dir: str | None = None,
+    device: str | None = None,
+    checkpoints: str | None = None,
+) -> xr.Dataset:
+    r"""Train a perceptron of one hidden layer at every combination of settings, for several seeds.
+
+    Every run makes ``training_time`` / :math:`\epsilon` updates, so that runs of one call are
+    compared at equal time t = updates :math:`\times\,\epsilon`, as in the paper's Figure 5. Batches
+    go through the training set in a new order each epoch. Networks that differ in seed, momentum
+    and weight decay alone are trained together.
+
+    Parameters
+    ----------
+    dataset : str
+        As :func:`store.datasets.load` names it.
+    train_sizes : sequence of int
+        N. Each seed draws its own training images; smaller sets are the beginning of larger ones.
+    test_size : int
+        Images that all seeds are tested on.
+    pixel_scale : float
+        Inputs are pixels in [0, pixel_scale].
+    hidden : int
+        Hidden units; the paper has 800.
+    law : str
+        Law of the initial weights, as :func:`deep.models.build` takes it. The paper's is unknown.
+    learning_rates, momenta, weight_decays, batch_sizes : sequence
+        ε, m, the L2 coefficient of the mean loss, and B. Where B > N there is no run, and NaN.
+    dampened : bool
+        Multiply the gradient by 1 - m in the momentum's update.
+    training_time : float
+        ε times the number of updates.
+    looks : int
+        Number of evaluations, equally spaced, the last one at the end.
+    seeds : int
+        Seeds 0 to ``seeds`` - 1 draw images, initial weights and batches.
+    data_dir : str, optional
+        Folder of the data set's files, if it is not embedded.
+    device : str, optional
+        A GPU if there is one.
+    checkpoints : str, optional
+        Folder for what is finished of each learning rate and N: a run that was killed goes on.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``train_loss``, ``test_loss`` (nats, infinite after divergence), ``train_accuracy`` and
+        ``test_accuracy`` along seed, learning_rate, momentum, weight_decay, train_size, batch_size
+        and ``time`` (ε × updates), as :func:`sims.noise_scale.batch_size_sweep` gives them.
+
+    Raises
+    ------
+    ValueError
+        If the data set has too few images, or an argument is out of range.
+
+    References
+    ----------
+    Smith & Le (2018), sections 4 and 5, Figures 3 to 8.
+    """
+    axes: dict[str, Sequence[float]] = {
+        "learning_rate": learning_rates,
+        "momentum": momenta,
+        "weight_decay": weight_decays,
+        "train_size": train_sizes,
+        "batch_size": batch_sizes,
+    }
+    positive_integer("looks", looks)
+    positive_integer("seeds", seeds)
+    positive_array("pixel_scale", pixel_scale, ndim=0)
+    positive_array("learning_rates", learning_rates)
+    positive_array("training_time", training_time, ndim=0)
+    source = {
+        "dataset": dataset,
+        "train_sizes": list(train_sizes),
+        "test_size": test_size,
+        "seeds": seeds,
+        "pixel_scale": pixel_scale,
+    }
+    pool = _Pool.drawn(**source, data_dir=data_dir, device=device)
+    values = {
+        name: np.full((seeds, *(len(axis) for axis in axes.values()), looks), np.nan)
+        for name in _MEASURES
+    }
+    finished = ResultStore(checkpoints) if checkpoints else None
+    for (i, rate), (k, size) in _pairs(learning_rates, train_sizes):
+        sizes = [batch for batch in batch_sizes if batch <= size]
+        if not sizes:
+            continue
+        settings = {
+            "learning_rate": rate,
+            "momentum": list(momenta),
+            "weight_decay": list(weight_decays),
+            "train_size": size,
+            "batch_size": sizes,
+            "updates": looks * max(1, round(training_time / rate / looks)),
+            "hidden": hidden,
+            "law": law,
+            "dampened": dampened,
+            "looks": looks,
+        }
+        part = finished.load("part", {**source, **settings}) if finished else None
+        if part is None:
+            part = _trained(pool, **settings)
+            if finished:
+                finished.save("part", {**source, **settings}, part)
+        present = np.isin(batch_sizes, sizes)
+        for name in _MEASURES:
+            values[name][:, i, :, :, k, present] = part[name].transpose("batch_size", ...)
+    return _labeled(values, axes, training_time * np.linspace(0, 1, looks + 1)[1:], pool.classes)
+
+
+def _pairs(
+    rates: Sequence[float], sizes: Sequence[int]
+) -> Iterator[tuple[tuple[int, float], tuple[int, int]]]:
+    for i, rate in enumerate(rates):
+        for k, size in enumerate(sizes):
+            yield (i, float(rate)), (k, positive_integer(f"train_sizes[{k}]", size))
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+class _Pool(NamedTuple):
+    """All images that some seed trains on, and of each seed the order in which it takes them."""
+
+    inputs: Tensor
+    labels: Tensor
+    orders: NDArray[np.int64]
+    test: tuple[Tensor, Tensor]
+
+    @staticmethod
+    def drawn(
+        dataset: str,
+        data_dir: str | None,
+        train_sizes: Sequence[int],
+        test_size: int,
+        seeds: int,
+        pixel_scale: float,
+        device: str | None,
+    ) -> _Pool:
+        train, test = datasets.draw(dataset, data_dir, None, test_size, seed=0)
+        largest, n = max(train_sizes), len(train.labels)
+        if largest > n:
+            raise ValueError(
+                f"train_sizes must be at most {n}, what the test set leaves of {dataset!r}, "
+                f"got {largest}"
+            )
+        taken = np.stack(
+            [np.random.default_rng([seed, 1]).permutation(n)[:largest] for seed in range(seeds)]
+        )
+        used, orders = np.unique(taken, return_inverse=True)
+        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+        def tensors(images: datasets.LabeledImages, rows: Any) -> tuple[Tensor, Tensor]:
+            pixels = torch.as_tensor(pixel_scale * images.features()[rows], dtype=torch.float32)
+            shape = images.images.shape[1:]
+            pixels = pixels.view(-1, *shape, *[1] * (3 - len(shape)))  # one channel or three, last
+            return pixels.to(place), torch.as_tensor(images.labels[rows], device=place)
+
+        return _Pool(*tensors(train, used), orders.reshape(taken.shape), tensors(test, slice(None)))
+
+    @property
+    def classes(self) -> int:
+        return 1 + int(max(self.labels.max(), self.test[1].max()))
+
+    def of_seeds(self, seeds: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
+        """Return inputs (n, ...) and labels (members, n) of the first ``size`` images of seeds."""
+        rows = self.orders[:, :size]
+        used, places = np.unique(rows, return_inverse=True)
+        chosen = torch.as_tensor(used, device=self.labels.device)
+        own = torch.zeros(len(rows), len(used), dtype=torch.bool)
+        own.scatter_(1, torch.as_tensor(places.reshape(rows.shape)), True)
+        labels = self.labels[chosen].where(own.to(chosen.device), _NOT_TRAINED_ON)
+        return self.inputs[chosen], labels[torch.as_tensor(seeds, device=chosen.device)]
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def _trained(
+    pool: _Pool,
+    *,
+    learning_rate: float,
+    momentum: Sequence[float],
+    weight_decay: Sequence[float],
+    train_size: int,
+    batch_size: Sequence[int],
+    updates: int,
+    hidden: int,
+    law: str,
+    dampened: bool,
+    looks: int,
+) -> xr.Dataset:
+    """Train the networks of one learning rate and training-set size."""
+    seeds = range(len(pool.orders))
+    grid = {
+        "seed": seeds,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+    }
+    members = Members.product(**grid, learning_rate=[learning_rate])
+    if dampened:
+        settings = {name: getattr(members, name) for name in grid}
+        members = Members(learning_rate * (1 - members.momentum), **settings)
+    inputs, labels = pool.of_seeds(members.seed, train_size)
+
+    def make_model(generator: torch.Generator) -> nn.Module:
+        height, width, channels = inputs.shape[1:]
+        return models.build(
+            "mlp",
+            input_shape=(channels, height, width),
+            classes=pool.classes,
+            widths=(hidden,),
+            law=law,
+            generator=generator,
+            device="cpu",
+        )
+
+    runs = train_population(
+        make_model,
+        inputs,
+        labels,
+        members,
+        steps=updates,
+        record_every=updates // looks,
+        evaluate={"test": pool.test},
+    )
+    shape = [len(axis) for axis in grid.values()]
+    return xr.Dataset(
+        {
+            name: ((*grid, "look"), _after_divergence(runs, name).reshape(*shape, looks))
+            for name in _MEASURES
+        },
+        {name: list(axis) for name, axis in grid.items()},
+    )
+
+
+def _after_divergence(runs: xr.Dataset, name: str) -> NDArray[np.float64]:
+    """Return what is recorded (members, looks); a loss is infinite from a divergence on."""
+    recorded = runs[name].isel(step=slice(1, None))
+    if not name.endswith("loss"):
+        return recorded.values
+    alive = (runs.diverged_at < 0) | (recorded.step <= runs.diverged_at)
+    return recorded.where(alive, np.inf).transpose("member", "step").values
+
+
+def _labeled(
+    values: Mapping[str, NDArray[np.float64]],
+    axes: Mapping[str, Sequence[float]],
+    times: NDArray[np.float64],
+    classes: int,
+) -> xr.Dataset:
+    seeds = len(values["train_loss"])
+    coordinates = {"seed": range(seeds), **{name: list(axis) for name, axis in axes.items()}}
+    units = {name: "nat" if name.endswith("loss") else "1" for name in values}
+    return xr.Dataset(
+        {
+            name: (
+                (*coordinates, "time"),
+                array,
+                {"long_name": name.replace("_", " "), "units": units[name]},
+            )
+            for name, array in values.items()
+        },
+        {**coordinates, "time": times},
+        {"classes": classes},
+    )
