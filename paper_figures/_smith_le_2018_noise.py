@@ -529,7 +529,7 @@ _BATCH_CLAIMS = (
                 data,
                 {"rates": rates, "momenta": momenta},
                 (Criterion("spread over (ε, m) at equal g, points", high=limit),),
-                measures.collapse_on_noise_scale,
+                measures.collapse_on_noise_scale(0.8),
             )
             for data, rates, momenta, limit in (
                 (f"{_ON_MNIST}, ε ≤ 0.8", MNIST_RATES, MNIST_MOMENTA_SHORT, 0.5),

@@ -334,16 +334,20 @@ def _common_range(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, f
     return sorted(lows)[1], sorted(highs)[-2]  # where at least two curves are
 
 
-def collapse_on_noise_scale(data: Data) -> list[Measured]:
-    """Return the spread of the accuracy over settings of equal g, in points."""
-    d = data["rates"]
-    named = noise_scale_curves(d.sel(learning_rate=d.learning_rate <= 0.8))
-    named += noise_scale_curves(data["momenta"])
-    curves = [(g, 100 * y.transpose("seed", "batch_size").values) for _, g, y in named]
-    seeds, rng = d.sizes["seed"], np.random.default_rng(0)
-    weights = [np.ones(seeds), *rng.multinomial(seeds, np.full(seeds, 1 / seeds), 100)]
-    spreads = [_spread([(g, each @ y / seeds) for g, y in curves]) for each in weights]
-    return [_bootstrapped(spreads, d)]
+def collapse_on_noise_scale(largest_rate: float) -> Callable[[Data], list[Measured]]:
+    """Return the spread of the accuracy over settings of equal g up to an ε, in points."""
+
+    def measure(data: Data) -> list[Measured]:
+        d = data["rates"]
+        named = noise_scale_curves(d.sel(learning_rate=d.learning_rate <= largest_rate))
+        named += noise_scale_curves(data["momenta"])
+        curves = [(g, 100 * y.transpose("seed", "batch_size").values) for _, g, y in named]
+        seeds, rng = d.sizes["seed"], np.random.default_rng(0)
+        weights = [np.ones(seeds), *rng.multinomial(seeds, np.full(seeds, 1 / seeds), 100)]
+        spreads = [_spread([(g, each @ y / seeds) for g, y in curves]) for each in weights]
+        return [_bootstrapped(spreads, d)]
+
+    return measure
 
 
 def joint_scaling(data: Data) -> list[Measured]:

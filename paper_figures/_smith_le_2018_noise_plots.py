@@ -30,7 +30,7 @@ _NETWORKS = {
     "mnist": "MNIST 14×14, 196-100-10",
     "digits network": "digits, 64-100-10",
     "mnist network": "MNIST, 784-50-10",
-    "damped network": "MNIST, 784-800-10, damped momentum",
+    "paper network": "MNIST, 784-800-10",
     "scaled network": "MNIST, 784-800-10, pixels in [0, 0.1]",
 }
 _BATCH = "batch size B"

@@ -48,19 +48,23 @@ def sweep(wanted):
     )
     if p.get("looks", 1) > 1:
         return curves(wanted)
-    sizes, stated = len(p["train_sizes"]) > 1, p["learning_rates"] == [1.0]
+    sizes, is_network = len(p["train_sizes"]) > 1, isinstance(wanted.study, str)
+    stated = p["learning_rates"] == [1.0] and not is_network
+    usual = 1.0 if is_network and "pixel_scale" in p else 0.1
     if sizes:  # hardly any dependence of the optimum on N below 20,000, and proportion above
         best = 16 * (N / 125) ** 0.25 if N[0] == 125 else 24 * np.maximum(N, 20_000) / 20_000
     else:
-        best = 16 + 0 * N if stated else N / (1 + (N / 24 - 1) * (0.1 / rate) * 10 * (1 - m))
+        best = 16 + 0 * N if stated else N / (1 + (N / 24 - 1) * (usual / rate) * 10 * (1 - m))
     octaves = np.log2((N / best - 1) / np.maximum(N / B - 1, 1e-9))
     width = 0.004 * np.sqrt(1000 / N) * xr.where(decay > 0, 0.3, 1.0)
     if p.get("model") == "softmax":
         width = 0.01 * width
-    peak = 0.9 + 0.01 * np.log10(N / 100) - xr.where(rate > 1, 0.03, 0.0)
+    peak = 0.9 + 0.01 * np.log10(N / 100) - 0.03 * (rate == rate.max()) * (rate.size > 5)
     accuracy = peak - width * np.minimum(octaves, 5) ** 2
     if stated or (p["dataset"] == "digits" and sizes):
         accuracy = xr.where(best / 1.6 > B, 0.1, accuracy)
+    elif is_network and p["dataset"] == "mnist" and m.size > 1:
+        accuracy = xr.where(best / 2.5 > B, 0.1, accuracy)
     accuracy = (accuracy.where(N >= B) * seed_factor(wanted.seeds)).expand_dims(time=[1.0])
     return sweep_dataset(accuracy, accuracy)
 
@@ -74,7 +78,7 @@ def curves(wanted):
     small, full = 0.93 * (1 - np.exp(-updates / 150)), 0.9 * (1 - np.exp(-updates / 100))
     accuracy = xr.where(batch == min(p["batch_sizes"]), small, full) * seed_factor(wanted.seeds)
     loss = (2 * np.exp(-3 * share) + share) * seed_factor(wanted.seeds) + 0.0 * batch
-    single = {name: [0.1] for name in SETTINGS}
+    single = {name: [0.1] for name in SETTINGS} | {"learning_rate": p["learning_rates"]}
     return sweep_dataset(accuracy.expand_dims(single), loss.expand_dims(single))
 
 
@@ -140,6 +144,7 @@ def simple_noise(wanted):
 
 SYNTHETIC = {
     studies.batch_size_sweep: sweep,
+    "deep.noise_scale.batch_size_sweep": sweep,
     studies.gradient_noise: gradient_noise,
     studies.stationary_covariance: chains,
     studies.basin_occupation: occupation,

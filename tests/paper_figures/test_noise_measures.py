@@ -307,7 +307,7 @@ MOMENTA = {"learning_rate": 0.1, "momentum": along("momentum", [0.0, 0.5, 0.9, 0
 
 def test_curves_that_are_functions_of_the_noise_scale_have_no_spread():
     data = {"rates": sweep(tent(RATES)), "momenta": sweep(tent(MOMENTA))}
-    ((spread, error),) = measures.collapse_on_noise_scale(data)
+    ((spread, error),) = measures.collapse_on_noise_scale(0.8)(data)
     assert spread == pytest.approx(0.0, abs=1e-10)
     assert error == pytest.approx(0.0, abs=1e-10)
 
@@ -316,7 +316,7 @@ def test_the_spread_is_the_standard_deviation_at_equal_noise_scale():
     rates, momenta = ({**RATES, "learning_rate": along("learning_rate", [0.1])}, MOMENTA)
     momenta = {**momenta, "momentum": along("momentum", [0.8])}
     data = {"rates": sweep(tent(rates)), "momenta": sweep(tent(momenta) - 0.01)}
-    ((spread, _),) = measures.collapse_on_noise_scale(data)
+    ((spread, _),) = measures.collapse_on_noise_scale(0.8)(data)
     assert spread == pytest.approx(1 / np.sqrt(2))  # of two values a point apart
 
 
@@ -325,7 +325,7 @@ def test_curves_that_are_functions_of_the_batch_size_spread():
         "rates": sweep(parabola(64, GRID[:18]) + 0 * RATES["learning_rate"]),
         "momenta": sweep(parabola(64, GRID[:18]) + 0 * MOMENTA["momentum"]),
     }
-    ((spread, _),) = measures.collapse_on_noise_scale(data)
+    ((spread, _),) = measures.collapse_on_noise_scale(0.8)(data)
     assert spread > 1.0
 
 
@@ -333,11 +333,11 @@ def test_rates_above_the_limit_do_not_count_nor_accuracies_far_below_the_top():
     rates = {**RATES, "learning_rate": along("learning_rate", [0.1, 0.2, 1.6])}
     spoiled = xr.where(rates["learning_rate"] > 1, 0.1, tent(rates))
     data = {"rates": sweep(spoiled), "momenta": sweep(tent(MOMENTA))}
-    assert numbers(measures.collapse_on_noise_scale(data)) == pytest.approx([0.0], abs=1e-10)
+    assert numbers(measures.collapse_on_noise_scale(0.8)(data)) == pytest.approx([0.0], abs=1e-10)
     steep = 25 * (tent(MOMENTA) - 0.9) + 1.2
     apart = xr.where(steep < steep.max() - 0.2, steep + 0.05 * seeds(1, 1), steep)
     same = {"rates": sweep(steep.isel(momentum=[2])), "momenta": sweep(apart)}
-    assert numbers(measures.collapse_on_noise_scale(same)) == pytest.approx([0.0], abs=1e-10)
+    assert numbers(measures.collapse_on_noise_scale(0.8)(same)) == pytest.approx([0.0], abs=1e-10)
 
 
 def test_the_full_batch_has_no_place_on_the_axis_of_noise():
