@@ -59,6 +59,8 @@ def sweep(wanted):
     width = 0.004 * np.sqrt(1000 / N) * xr.where(decay > 0, 0.3, 1.0)
     if p.get("model") == "softmax":
         width = 0.01 * width
+    if is_network and p["dataset"] == "mnist":
+        width = 5 * width
     peak = 0.9 + 0.01 * np.log10(N / 100) - 0.03 * (rate == rate.max()) * (rate.size > 5)
     accuracy = peak - width * np.minimum(octaves, 5) ** 2
     if stated or (p["dataset"] == "digits" and sizes):
