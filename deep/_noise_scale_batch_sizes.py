@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from deep import models
+from deep._image_pool import ImagePool
 from deep.population import Members, train_population
-from store import datasets
 from store.results import ResultStore
 from theory._validation import positive_array, positive_integer
 
 _MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-_NOT_TRAINED_ON = -100
 
 
 def batch_size_sweep(
@@ -114,7 +109,7 @@ def batch_size_sweep(
         "seeds": seeds,
         "pixel_scale": pixel_scale,
     }
-    pool = _Pool.drawn(**source, data_dir=data_dir, device=device)
+    pool = ImagePool.drawn(**source, data_dir=data_dir, device=device)
     values = {
         name: np.full((seeds, *(len(axis) for axis in axes.values()), looks), np.nan)
         for name in _MEASURES
@@ -155,68 +150,11 @@ def _pairs(
             yield (i, float(rate)), (k, positive_integer(f"train_sizes[{k}]", size))
 
 
-# --- data -----------------------------------------------------------------------------------------
-
-
-class _Pool(NamedTuple):
-    """All images that some seed trains on, and of each seed the order in which it takes them."""
-
-    inputs: Tensor
-    labels: Tensor
-    orders: NDArray[np.int64]
-    test: tuple[Tensor, Tensor]
-
-    @staticmethod
-    def drawn(
-        dataset: str,
-        data_dir: str | None,
-        train_sizes: Sequence[int],
-        test_size: int,
-        seeds: int,
-        pixel_scale: float,
-        device: str | None,
-    ) -> _Pool:
-        train, test = datasets.draw(dataset, data_dir, None, test_size, seed=0)
-        largest, n = max(train_sizes), len(train.labels)
-        if largest > n:
-            raise ValueError(
-                f"train_sizes must be at most {n}, what the test set leaves of {dataset!r}, "
-                f"got {largest}"
-            )
-        taken = np.stack(
-            [np.random.default_rng([seed, 1]).permutation(n)[:largest] for seed in range(seeds)]
-        )
-        used, orders = np.unique(taken, return_inverse=True)
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-        def tensors(images: datasets.LabeledImages, rows: Any) -> tuple[Tensor, Tensor]:
-            pixels = torch.as_tensor(pixel_scale * images.features()[rows], dtype=torch.float32)
-            shape = images.images.shape[1:]
-            pixels = pixels.view(-1, *shape, *[1] * (3 - len(shape)))  # one channel or three, last
-            return pixels.to(place), torch.as_tensor(images.labels[rows], device=place)
-
-        return _Pool(*tensors(train, used), orders.reshape(taken.shape), tensors(test, slice(None)))
-
-    @property
-    def classes(self) -> int:
-        return 1 + int(max(self.labels.max(), self.test[1].max()))
-
-    def of_seeds(self, seeds: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
-        """Return inputs (n, ...) and labels (members, n) of the first ``size`` images of seeds."""
-        rows = self.orders[:, :size]
-        used, places = np.unique(rows, return_inverse=True)
-        chosen = torch.as_tensor(used, device=self.labels.device)
-        own = torch.zeros(len(rows), len(used), dtype=torch.bool)
-        own.scatter_(1, torch.as_tensor(places.reshape(rows.shape)), True)
-        labels = self.labels[chosen].where(own.to(chosen.device), _NOT_TRAINED_ON)
-        return self.inputs[chosen], labels[torch.as_tensor(seeds, device=chosen.device)]
-
-
 # --- runs -----------------------------------------------------------------------------------------
 
 
 def _trained(
-    pool: _Pool,
+    pool: ImagePool,
     *,
     learning_rate: float,
     momentum: Sequence[float],
@@ -243,20 +181,8 @@ def _trained(
         members = Members(learning_rate * (1 - members.momentum), **settings)
     inputs, labels = pool.of_seeds(members.seed, train_size)
 
-    def make_model(generator: torch.Generator) -> nn.Module:
-        height, width, channels = inputs.shape[1:]
-        return models.build(
-            "mlp",
-            input_shape=(channels, height, width),
-            classes=pool.classes,
-            widths=(hidden,),
-            law=law,
-            generator=generator,
-            device="cpu",
-        )
-
     runs = train_population(
-        make_model,
+        pool.perceptron(hidden, law),
         inputs,
         labels,
         members,

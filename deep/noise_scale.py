@@ -5,7 +5,8 @@ r"""The noise scale of your own network: how noisy its gradients are, and what b
 - :class:`NoiseScaleMeter` does so during training, from gradients that training computes anyway.
 - :func:`trade_off` says what batch sizes then cost in time and in examples.
 - :func:`sde_noise_scale` reads the noise scale g of Smith and Le off an optimizer.
-- :func:`batch_size_sweep` is the study of Smith & Le's Figures 3 to 8 on networks.
+- :func:`batch_size_sweep` and :func:`gradient_noise` are the studies of Smith & Le's Figures 3 to 9
+  on networks.
 - :func:`per_example_gradients` feeds :func:`gradient_normality`, :func:`tail_index` and
   :func:`covariance_spectrum`, which tell how the noise is distributed.
 
@@ -14,6 +15,7 @@ The closed forms are those of :mod:`theory.noise_scale`.
 
 from __future__ import annotations
 
+from deep._noise_scale_along_training import gradient_noise
 from deep._noise_scale_batch_sizes import batch_size_sweep
 from deep._noise_scale_distribution import (
     CovarianceSpectrum,
@@ -45,6 +47,7 @@ __all__ = [
     "TradeOff",
     "batch_size_sweep",
     "covariance_spectrum",
+    "gradient_noise",
     "gradient_noise_scale",
     "gradient_normality",
     "hessian_noise_scale",
@@ -54,6 +57,6 @@ __all__ = [
     "trade_off",
 ]
 
-STUDIES = (batch_size_sweep,)
+STUDIES = (batch_size_sweep, gradient_noise)
 for _study in STUDIES:
     _study.__module__ = __name__  # results are stored under this name, whatever file it stands in

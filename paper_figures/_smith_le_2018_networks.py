@@ -160,7 +160,32 @@ PAPER = (
     _paper("scaled network", "pixels in [0, 0.1]", 1.0, pixel_scale=0.1),
 )
 FAMILIES = (DIGITS, MNIST, *PAPER)
-RECORDED = tuple(need for family in FAMILIES for need in family.needs)
+
+
+def _gradient_noise(dataset: str, **options: Any) -> Need:
+    return Need(
+        "deep.noise_scale.gradient_noise",
+        {"dataset": dataset, "widths": [100], **options},
+        seeds=3,
+        quick_seeds=1,
+        quick={"train_size": 200, "examples": 50, "draws": 200, "widths": [20], "weights": 5},
+        kept=dataset == "digits",
+    )
+
+
+GRADIENT_NOISE = {
+    "digits": _gradient_noise("digits"),
+    "mnist": _gradient_noise(
+        "mnist",
+        train_size=10_000,
+        examples=2000,
+        epochs=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
+    ),
+}
+RECORDED = (
+    *(need for family in FAMILIES for need in family.needs),
+    *GRADIENT_NOISE.values(),
+)
 
 # --- claims --------------------------------------------------------------------------------------
 
@@ -332,6 +357,15 @@ def _range(need: Need, parameter: str, symbol: str) -> str:
     return f"{symbol} = {min(values):,g} to {max(values):,g}"
 
 
+def _normality(data: str, need: Need) -> Check:
+    return _check(
+        data,
+        {"normality": need},
+        (Criterion("|excess kurtosis| at B = 30, relative to B = 1", high=0.1),),
+        measures.normality,
+    )
+
+
 # The checks that join a claim's others, by its number.
 CHECKS: dict[str, tuple[Check, ...]] = {
     number: tuple(check(family) for family in FAMILIES)
@@ -349,6 +383,19 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         "D12": _collapse,
         "D13": _joint,
     }.items()
+} | {
+    "N5": (
+        _normality("MNIST, 784-100-10 at its start, 20 weights", GRADIENT_NOISE["mnist"]),
+        _normality("digits, 64-100-10 at its start, 20 weights", GRADIENT_NOISE["digits"]),
+    ),
+    "T1": (
+        _check(
+            "MNIST, 784-100-10, N = 10,000, plain SGD, first epoch, 2,000 examples at a time",
+            {"run": GRADIENT_NOISE["mnist"]},
+            (Criterion("tr C / |G|², ratio of averages", 450.0, 1800.0),),
+            measures.early_noise_scale,
+        ),
+    ),
 }
 
 # --- figures -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ paper's Figure 5.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -202,10 +203,10 @@ def _simulation(data: str, needs: dict[str, Need], *rest: Any, **more: Any) -> C
     return Check("simulation", data, needs, *rest, **more)
 
 
-def _with_networks(claim: Claim) -> Claim:
-    """Return the claim with its checks on networks."""
+def with_checks(claim: Claim, further: Mapping[str, Sequence[Check]]) -> Claim:
+    """Return a claim with the further checks that stand under its number."""
     number = claim.id.partition(":")[2]
-    return replace(claim, checks=(*claim.checks, *networks.CHECKS.get(number, ())))
+    return replace(claim, checks=(*claim.checks, *further.get(number, ())))
 
 
 _NOISE_CLAIMS = (
@@ -595,7 +596,7 @@ _BATCH_CLAIMS = (
     ),
 )
 
-CLAIMS = (*_NOISE_CLAIMS, *map(_with_networks, _BATCH_CLAIMS))
+CLAIMS = tuple(with_checks(each, networks.CHECKS) for each in (*_NOISE_CLAIMS, *_BATCH_CLAIMS))
 
 # --- figures -------------------------------------------------------------------------------------
 

@@ -12,7 +12,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from paper_figures._smith_le_2018_measures import LN2
-from paper_figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, page
+from paper_figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    draw_curve,
+    head,
+    page,
+    plain_ticks,
+)
 from sims.evidence import LABELS
 
 _TITLES = {
@@ -203,4 +214,28 @@ def stopped(data: Mapping[str, xr.Dataset]) -> Figure:
     drawing.suptitle(
         "E > 0 at weak regularization is the mark of gradient descent stopped early", fontsize=9
     )
+    return drawing
+
+
+def minima(data: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw evidence and accuracy against the batch size of the training, for each prior."""
+    d = data["minima"]
+    drawing, grid = page(2, d.sizes["prior_precision"], 2.2)
+    for column, precision in enumerate(d.prior_precision.values):
+        evidence, accuracy = grid[:, column]
+        at = d.sel(prior_precision=precision)
+        for kind, colour in (("true", GREEN), ("random", PURPLE)):
+            own = at.sel(labels=kind)
+            draw_curve(evidence, own.log_evidence_ratio, "batch_size", colour, f"{kind} labels")
+        draw_curve(accuracy, 100 * at.test_accuracy.sel(labels="true"), "batch_size", GREEN, "test")
+        evidence.axhline(0.0, color=GRAY, linewidth=0.8)
+        evidence.set(title=f"λ = {precision:g}", yscale="symlog")
+        for axes in (evidence, accuracy):
+            axes.set(xscale="log")
+            plain_ticks(axes.xaxis, d.batch_size.values)
+        accuracy.set(xlabel="batch size B")
+    grid[0, 0].set_ylabel("log evidence ratio E (nats)\nbelow 0: better than chance")
+    grid[1, 0].set_ylabel("test accuracy (%), true labels")
+    grid[0, 0].legend()
+    head(drawing, "Evidence of the minima that SGD reaches, and their test accuracy", data)
     return drawing

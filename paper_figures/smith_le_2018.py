@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from paper_figures import _smith_le_2018_measures as measures
+from paper_figures import _smith_le_2018_network_evidence as network_evidence
 from paper_figures import _smith_le_2018_noise as noise
 from paper_figures import _smith_le_2018_plots as plots
-from paper_figures._smith_le_2018_noise import claim
+from paper_figures._smith_le_2018_noise import claim, with_checks
 from paper_figures.claims import Check, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
@@ -117,6 +118,7 @@ RECORDED = (
     MNIST_STOPPED,
     MNIST_RESCALING,
     GROUND_TRUTH,
+    *network_evidence.RECORDED,
     *noise.RECORDED,
 )
 
@@ -430,7 +432,19 @@ _EVIDENCE_CLAIMS = (
     ),
 )
 
-CLAIMS = (*_EVIDENCE_CLAIMS, *noise.CLAIMS)
+_RANKING = claim(
+    "O1",
+    "[ours] section 2, on the minima of section 4",
+    "The evidence ranks the minima reached at different batch sizes as test accuracy does, and "
+    "tells true labels from random ones.",
+    *network_evidence.RANKING_CHECKS,
+)
+
+CLAIMS = (
+    *(with_checks(each, network_evidence.CHECKS) for each in _EVIDENCE_CLAIMS),
+    _RANKING,
+    *noise.CLAIMS,
+)
 
 # --- figures ------------------------------------------------------------------------------------
 
@@ -476,5 +490,6 @@ FIGURES = (
         },
         plots.stopped,
     ),
+    *network_evidence.FIGURES,
     *noise.FIGURES,
 )
