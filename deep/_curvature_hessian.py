@@ -19,8 +19,8 @@ from theory._validation import positive_integer, positive_number
 ENDS = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
 
 _DENSE = 128  # parameters up to which the Hessian is decomposed as a matrix
-_NUMBERS = 2**24  # in the vectors that are multiplied at a time
-_COLUMNS = 16  # of them at most, for the activations are kept for each
+_COLUMNS = 16  # vectors that are multiplied at a time, at most
+_NUMBERS = 2**20  # in these, at most: activations, which they cost as well, go with the weights
 
 
 class Probes:
@@ -206,7 +206,7 @@ def hessian_eigenvalues(
             bar.update(columns.shape[1])
             return numbers(hessian(columns)).reshape(vectors.shape)
 
-        if max(P, 2 * k) <= _DENSE or k == P:
+        if P <= _DENSE or k == P:  # ARPACK takes fewer than all
             values, vectors = _dense(product, P)
         else:
             start = rng.standard_normal(P)

@@ -126,7 +126,8 @@ def line_between(
 
     Everything is interpolated that the state dictionary has: also parameters that are not trained
     and, unless ``batch_norm`` is "batch", the running statistics of batch normalization. At 0 and 1
-    it is exactly that of the checkpoints. Integers are the first's.
+    it is exactly that of the checkpoints. Integers are the first's. Beyond the two, a running
+    variance may become negative, which is refused: take the batch's statistics there.
 
     Parameters
     ----------
@@ -149,7 +150,8 @@ def line_between(
     ------
     TypeError, ValueError
         As :func:`keskar_sharpness` does; TypeError if the second is neither, ValueError if it has
-        another architecture or is not finite, or the loss is not finite somewhere.
+        another architecture or is not finite, the loss is not finite somewhere, or a running
+        variance is negative.
 
     References
     ----------
@@ -174,6 +176,7 @@ def line_between(
     with progress_bar(len(values), "line", progress) as bar:
         for number, t in enumerate(positions):
             state = {name: _between(part, end[name], float(t)) for name, part in start.items()}
+            _check_variances(state, t)
             values[number] = surface.value_of(state, f"at position {t:g}")
             bar.update()
     return surface.dataset(
@@ -220,6 +223,15 @@ def _shape(part: Any) -> str:
 
 def _between(start: Tensor, end: Tensor, t: float) -> Tensor:
     return torch.lerp(start, end, t) if start.is_floating_point() else start
+
+
+def _check_variances(state: Mapping[str, Tensor], t: float) -> None:
+    for name, part in state.items():
+        if name.rpartition(".")[2] == "running_var" and bool((part < 0.0).any()):
+            raise ValueError(
+                f"at position {t:g} the running variance {name} is negative; batch_norm='batch' "
+                "takes the statistics of each batch instead"
+            )
 
 
 def _distance(surface: Surface, start: Mapping[str, Tensor], end: Mapping[str, Tensor]) -> Array:

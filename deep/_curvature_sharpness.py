@@ -135,11 +135,13 @@ def keskar_sharpness(
     epsilon : float or array_like (e,)
         :math:`\varepsilon`, positive. Published: 1e-3 and 5e-4.
     subspace_dimension : int, optional
-        p, the number of columns of a random A; the full space, A = 1, if omitted. Published: 100.
+        p, the number of columns of a random A, all kept in memory; the full space, A = 1, if
+        omitted. Published: 100.
     convention : {"keskar", "smoothout"}
         Law of A. "keskar" draws normal columns of length 1; the paper does not tell the law.
         "smoothout", the code of Wen et al., draws uniform rows of length 1 for :math:`A^+` and
-        takes its pseudo-inverse for A.
+        takes its pseudo-inverse for A. (That code weights a smaller last batch as a whole one in
+        the gradient. Here every example counts alike.)
     start : {"weights", "random"}
         Where L-BFGS-B begins: at the weights, as published, or uniformly in the box.
     repeats : int

@@ -145,7 +145,7 @@ class Surface:
 
     def hessian_product(self, names: Sequence[str] | None = None) -> Callable[[Tensor], Tensor]:
         """Return what multiplies columns (P, n) by the Hessian, of all or of named parameters."""
-        with _old_names_of_torch():
+        with _silent_about_torch_script():
             import curvlinops  # type: ignore[import-untyped]  # takes a second
 
         operator = curvlinops.HessianLinearOperator(
@@ -158,7 +158,7 @@ class Surface:
         )
 
         def product(columns: Tensor) -> Tensor:
-            with _old_names_of_torch():
+            with _silent_about_torch_script():
                 result: Tensor = operator @ columns
             if not bool(result.isfinite().all()):
                 raise ValueError("the Hessian at the model's weights has NaN or infinite values")
@@ -170,7 +170,9 @@ class Surface:
 
     def tensor(self, values: ArrayLike) -> Tensor:
         """Return numbers in the type and on the device of the weights."""
-        return torch.as_tensor(np.asarray(values)).to(self.weights.device, self.weights.dtype)
+        return torch.as_tensor(
+            np.asarray(values), dtype=self.weights.dtype, device=self.weights.device
+        )
 
     def sums_by_parameter(self, columns: Tensor) -> Array:
         """Return the sum (parameters, n) of every parameter's entries in columns (P, n)."""
@@ -192,7 +194,9 @@ class Surface:
 
     # --- results ----------------------------------------------------------------------------------
 
-    def dataset(self, variables: Mapping[str, Variable], coords: Mapping[str, Variable]) -> Any:
+    def dataset(
+        self, variables: Mapping[str, Variable], coords: Mapping[str, Variable]
+    ) -> xr.Dataset:
         """Return results beside the loss at the weights and what was measured how."""
         everything = {**variables, "loss": ((), self.loss, named("mean loss at the weights"))}
         attributes = {
@@ -218,7 +222,7 @@ class _Mean(nn.Module):
 
 
 @contextmanager
-def _old_names_of_torch() -> Iterator[None]:
+def _silent_about_torch_script() -> Iterator[None]:
     """Hide a warning that curvlinops and torch.func raise when they are first used."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)

@@ -710,6 +710,7 @@ def test_dropout_is_off_and_batch_norm_is_as_asked(measure):
     model, data = busy_network(), examples()
     quiet = copy.deepcopy(model).eval()
     running = measure(model, cross_entropy, data)
+    assert running.attrs["n_parameters"] == 24 + 6 + 6 + 18 + 3  # not the bias that is frozen
     assert float(running.loss) == pytest.approx(direct(quiet, data), rel=1e-14)
     assert running.attrs["batch_norm"] == "running statistics"
     quiet[1].train()
@@ -908,6 +909,15 @@ def test_arguments_out_of_range_are_refused(measure, options, message):
 def test_a_checkpoint_that_does_not_fit_is_refused(second, error, message):
     with pytest.raises(error, match=message):
         line_between(perceptron(), second, cross_entropy, examples(), **LINE)
+
+
+def test_a_negative_running_variance_is_refused():
+    first, second = normalized_network(1), normalized_network(2)
+    options = {"position": [-500.0, 500.0]}
+    with pytest.raises(ValueError, match=r"at position -?500 the running variance 1\.running_var"):
+        line_between(first, second, cross_entropy, examples(), **options)
+    found = line_between(first, second, cross_entropy, examples(), batch_norm="batch", **options)
+    assert np.all(np.isfinite(found.line_loss))
 
 
 def test_a_line_refuses_a_first_that_is_no_module():
