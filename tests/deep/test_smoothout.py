@@ -289,21 +289,25 @@ def test_copies_divide_the_noise_of_the_gradient():
         assert_mean(squares, 4 * 0.03)
 
 
-def test_two_factors_are_led_to_the_balanced_minimum():
-    """SmoothOut prefers the flattest of equal minima; adaptive noise does not move along them."""
-    ends = {}
-    for form, a in ((SmoothOut, 0.3), (AdaSmoothOut, 0.3)):
-        factors = nn.ParameterList([torch.tensor([2.0]), torch.tensor([0.5])])
-        optimizer = smoothed(factors, form, lr=0.02, momentum=0.0, strength=a)
-        for _ in range(1500):
+def two_factors(n):
+    return [nn.Parameter(torch.full((n,), each, dtype=torch.float64)) for each in (2.0, 0.5)]
+
+
+def test_two_factors_lose_their_imbalance_under_plain_noise_alone():
+    """SmoothOut drifts to the flattest of equal minima, as the gradient flow of the mean loss."""
+    for form, share in (
+        (SmoothOut, float(smoothout.balance_decay(3.0, strength=0.3))),
+        (AdaSmoothOut, 1.0),
+    ):
+        left, right = two_factors(500)
+        optimizer = form(torch.optim.SGD([left, right], lr=0.004), exclude=(), strength=0.3)
+        for _ in range(750):
             optimizer.zero_grad()
             with optimizer.perturbed():
-                (factors[0] * factors[1] - 1).square().sum().backward()
+                (left * right - 1).square().sum().backward()
             optimizer.step()
-        ends[form] = [float(part.detach()) for part in factors]
-    balanced = smoothout.two_factor_minimum(0.3)
-    assert ends[SmoothOut] == pytest.approx([balanced, balanced], abs=0.15)
-    assert ends[AdaSmoothOut][0] ** 2 - ends[AdaSmoothOut][1] ** 2 > 2.0
+        imbalance = (left**2 - right**2).detach().mean() / (2.0**2 - 0.5**2)
+        assert imbalance.item() == pytest.approx(share, abs=0.02)
 
 
 # --- adaptive noise -------------------------------------------------------------------------------
@@ -384,6 +388,22 @@ def test_rescaling_changes_what_plain_noise_does_and_not_what_adaptive_does(alph
     np.testing.assert_allclose(rises[1], rises[0], rtol=1e-5, atol=1e-8)
     plain = [loss_under_noise(SmoothOut, each, strength=0.1).mean() for each in (1.0, alpha)]
     assert plain[1] > 5 * plain[0]
+
+
+def test_the_mean_gradient_of_two_factors_under_adaptive_noise():
+    """n = 20,000; a vector is of filters of one weight, so the sibling's uniform law is wrong."""
+    left, right = two_factors(20_000)
+    optimizer = AdaSmoothOut(torch.optim.SGD([left, right]), exclude=(), strength=0.3)
+    with optimizer.perturbed():
+        (left * right - 1).square().sum().backward()
+    truth, wrong = (
+        smoothout.adaptive_gradient([2.0, 0.5], strength=0.3, noise=law)
+        for law in ("sign", "uniform")
+    )
+    for i, part in enumerate((left, right)):
+        assert_mean(part.grad.numpy(), truth[i])
+        with pytest.raises(AssertionError, match="z ="):
+            assert_mean(part.grad.numpy(), wrong[i])
 
 
 def test_a_weight_of_zero_has_no_adaptive_noise():
@@ -759,6 +779,18 @@ def test_a_killed_run_goes_on_bit_for_bit(form, kind):
         assert not same_bits(copies_of(third), copies_of(model))
 
 
+def test_a_copy_goes_on_alike():
+    model = perceptron()
+    optimizer = smoothed(model)
+    torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    train(model, optimizer, 2)
+    other, copied = copy.deepcopy((model, optimizer))
+    train(other, copied, 2)
+    train(model, optimizer, 2)
+    assert same_bits(copies_of(other), copies_of(model))
+    assert copied.param_groups[0]["params"][0] is other[0].weight
+
+
 def test_the_inner_optimizer_can_load_the_state():
     model = perceptron()
     optimizer = smoothed(model)
@@ -889,6 +921,7 @@ def test_bad_settings_are_told():
         (smoothed(model), {}, TypeError, "not smoothed yet, got SmoothOut"),
         (inner, {"model": 3}, TypeError, "model must be a torch.nn.Module, got int"),
         (inner, {"model": None}, ValueError, "model must be given, .* or exclude"),
+        (inner, {"model": perceptron()}, ValueError, "model must be the one that the optim"),
         (inner, {"strength": 0.0}, ValueError, "strength must be positive, got 0"),
         (inner, {"strength": -0.1}, ValueError, "strength must be positive, got -0.1"),
         (inner, {"strength": math.nan}, ValueError, "strength has NaN or infinite values"),
@@ -900,8 +933,18 @@ def test_bad_settings_are_told():
         (inner, {"exclude": ["0.bias"]}, TypeError, "exclude must hold parameters, got str"),
         (inner, {"generator": "a"}, ValueError, "generator, if it is a seed, must be an integer"),
         (inner, {"exclude": model.parameters()}, ValueError, "all 4 of the optimizer are exclu"),
-        (still, {"exclude": ()}, ValueError, "all 2 of the optimizer .* do not require gradients"),
-        (complex_weights, {}, ValueError, "parameters must be real, got torch.complex64"),
+        (
+            still,
+            {"model": frozen},
+            ValueError,
+            "all 2 of the optimizer .* do not require gradients",
+        ),
+        (
+            complex_weights,
+            {"model": None, "exclude": ()},
+            ValueError,
+            "parameters must be real, got torch.complex64",
+        ),
     ):
         with pytest.raises(kind, match=message):
             SmoothOut(optimizer, **{"model": model, "strength": 0.1, **changes})
