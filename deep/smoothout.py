@@ -5,7 +5,8 @@ without it, so that what is minimized is the loss's mean over noise,
 :math:`\bar C(w) = E\,C(w + \theta)`. :class:`AdaSmoothOut` makes the noise of each filter as long
 as a share of that filter.
 
-What this does, exactly, where it can be known: :mod:`theory.smoothout`.
+The closed forms are those of :mod:`theory.smoothout`. SAM, ASAM and their like are in
+pytorch_optimizer, averages of weights in ``torch.optim.swa_utils``.
 """
 
 from __future__ import annotations
@@ -44,9 +45,8 @@ class SmoothOut(Optimizer):
             optimizer.step()
 
     Noise is drawn each time that the weights are perturbed, so that of several micro-batches, each
-    in its own ``with``, each has its own. Clip gradients after the ``with``. Learning-rate
-    schedulers, ``GradScaler`` and everything else that takes an optimizer takes this one, or the
-    inner one; ``GradScaler`` should be given this one.
+    in its own ``with``, each has its own. Clip gradients after the ``with``. A learning-rate
+    scheduler takes this optimizer or the inner one; give ``GradScaler`` and all else this one.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ class SmoothOut(Optimizer):
         More parameters that get no noise. Without ``model`` it is required, since batch
         normalization is then not known: ``exclude=()`` adds noise to all.
     generator : torch.Generator or int
-        Draws the noise; or the seed of one, on the parameters' device.
+        Draws the noise; on another device than the parameters', it is copied from there. Or the
+        seed of one on the first parameter's device.
 
     Attributes
     ----------
@@ -365,7 +366,8 @@ class SmoothOut(Optimizer):
 
         Returns
         -------
-        What the inner optimizer returns: the loss, a mean over copies, if there is a closure.
+        object
+            What the inner optimizer returns: with a closure the loss, a mean over copies.
 
         Raises
         ------

@@ -26,6 +26,7 @@ from theory import landscapes, smoothout  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 FORMS = pytest.mark.parametrize("form", [SmoothOut, AdaSmoothOut])
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 LAWS = pytest.mark.parametrize("noise", ["uniform", "normal"])
 
 
@@ -163,6 +164,14 @@ def test_training_is_that_of_a_naive_loop(noise, adaptive):
     train(model, optimizer, 6)
     for part, other in zip(model.parameters(), naive.parameters(), strict=True):
         torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_generator_on_the_cpu_draws_for_any_device(device):
+    model, there = perceptron(), perceptron().to(device)
+    found = noise_of(there, smoothed(there, generator=torch.Generator().manual_seed(5)))
+    expected = noise_of(model, smoothed(model, generator=5))
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(found, expected, strict=True))
 
 
 def big():
@@ -418,9 +427,10 @@ def test_a_weight_of_zero_has_no_adaptive_noise():
 
 
 @FORMS
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-def test_weights_are_restored_bit_for_bit(form, dtype):
-    model = perceptron(getattr(torch, dtype))
+def test_weights_are_restored_bit_for_bit(form, dtype, device):
+    model = perceptron(getattr(torch, dtype)).to(device)
     model[0].weight.data[0, 0] = -0.0
     addresses = [part.data_ptr() for part in model.parameters()]
     before, optimizer = copies_of(model), smoothed(model, form, strength=0.3)
@@ -770,13 +780,12 @@ def test_a_killed_run_goes_on_bit_for_bit(form, kind):
     train(again, resumed, 4, first=3)
     assert same_bits(copies_of(again), copies_of(model))
     assert resumed.steps == 7
-    for key in ("generator",):  # without the generator's state the bits differ
-        third, fresh = new()
-        third.load_state_dict(saved["model"])
-        saved["optimizer"]["smoothout"][key] = fresh.generator.get_state()
-        fresh.load_state_dict(saved["optimizer"])
-        train(third, fresh, 4, first=3)
-        assert not same_bits(copies_of(third), copies_of(model))
+    third, fresh = new()
+    third.load_state_dict(saved["model"])
+    saved["optimizer"]["smoothout"]["generator"] = fresh.generator.get_state()
+    fresh.load_state_dict(saved["optimizer"])
+    train(third, fresh, 4, first=3)
+    assert not same_bits(copies_of(third), copies_of(model))  # the generator's state does it
 
 
 def test_a_copy_goes_on_alike():
