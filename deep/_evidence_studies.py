@@ -223,6 +223,7 @@ def evidence_identities(
     Smith & Le (2018), equations 7 to 10 and section 2; Dinh et al. (2017).
     """
     rng = np.random.default_rng(seed)
+    positive_integer("train_size", train_size)
     positive_array("scales", scales)
     errors = _linear_errors(rng, train_size, n_features, prior_precisions)
     model, data = _trained_perceptron(train_size, hidden, seed)

@@ -239,10 +239,11 @@ def test_the_ledger_as_text():
 # test_zhang_claims.py and test_zhang_network_claims.py; those of Wen et al. in test_wen_claims.py.
 LAST = {"B": 5, "L": 8, "N": 5, "D": 13, "T": 2}
 IDS = [f"{letter}{i}" for letter, last in LAST.items() for i in range(1, last + 1)]
+IDS.insert(IDS.index("N1"), "O1")
 CLAIMS = {
     name: claim
     for claim in smith_le_2018.CLAIMS
-    if (name := claim.id.split(":")[1]).startswith(("B", "L"))
+    if (name := claim.id.split(":")[1]).startswith(("B", "L", "O"))
 }
 CHECKS = [
     pytest.param(claim, number, id=f"{name}-{number}")
@@ -257,8 +258,8 @@ def test_the_claims_are_those_of_the_sheet():
     assert [claim.id for claim in claims] == [f"smith_le_2018:{name}" for name in IDS]
     others = [*registry.claims("zhang_2017"), *registry.claims("wen_2018")]
     assert registry.claims() == [*claims, *others]
-    assert len({claim.id for claim in registry.claims()}) == 33 + 37 + 15
-    assert sum(len(claim.checks) for claim in registry.claims()) == 107 + 21 + 50
+    assert len({claim.id for claim in registry.claims()}) == 34 + 37 + 15
+    assert sum(len(claim.checks) for claim in registry.claims()) == 178 + 56
     for claim in registry.claims():
         assert claim.paper
         assert claim.where
@@ -353,8 +354,36 @@ def coordinates(wanted):
     return xr.Dataset({"laplace": value + bend, "exact": value + 0 * bend}).expand_dims(seed=[0])
 
 
+def identities(wanted):
+    factor = seed_factor(wanted)
+    scale = xr.DataArray([1e-3, 1e3], dims="scale", coords={"scale": [1e-3, 1e3]})
+    error = xr.DataArray([[1e-10, -2e-10]], dims=("curvature", "prior_precision"))
+    return xr.Dataset(
+        {
+            "linear_error": error * factor,
+            "null_ratio": 1e-4 * factor,
+            "rescaled": 1e-12 * factor + 0 * scale,
+            "log_evidence": -100.0 * factor,
+            "sharpness": 7.0 * factor / scale**2,
+        }
+    )
+
+
+def minima(wanted):
+    """Evidence and accuracy fall alike with the batch size; random labels are worse than chance."""
+    p, factor = wanted.parameters, seed_factor(wanted)
+    batch, precision = (
+        xr.DataArray(p[key], dims=dim, coords={dim: p[key]})
+        for dim, key in (("batch_size", "batch_sizes"), ("prior_precision", "prior_precisions"))
+    )
+    random = xr.DataArray([0.0, 1.0], dims="labels", coords={"labels": ["true", "random"]})
+    ratio = factor * (-100.0 + np.log(batch) + 300.0 * random + 0 * precision)
+    accuracy = factor * (0.9 - 0.01 * np.log(batch) - 0.8 * random + 0 * precision)
+    return xr.Dataset({"log_evidence_ratio": ratio, "test_accuracy": accuracy})
+
+
 SYNTHETIC = {
-    study.__qualname__: make
+    study if isinstance(study, str) else study.__qualname__: make
     for study, make in (
         (smith_le_2018.MNIST_01.study, memorization),
         (smith_le_2018.GROUND_TRUTH.study, truth),
@@ -362,12 +391,15 @@ SYNTHETIC = {
         (smith_le_2018.QUADRATURE.study, quadrature),
         (smith_le_2018.RESCALING.study, rescaling),
         (smith_le_2018.COORDINATES.study, coordinates),
+        ("deep.evidence.evidence_identities", identities),
+        ("deep.evidence.evidence_of_minima", minima),
     )
 }
 
 
 def synthetic(wanted):
-    return SYNTHETIC[wanted.study.__qualname__](wanted)
+    study = wanted.study
+    return SYNTHETIC[study if isinstance(study, str) else study.__qualname__](wanted)
 
 
 def corruptions(data):
@@ -378,7 +410,7 @@ def corruptions(data):
         for shift in (-2000.0, -10.0, -0.5, -0.04, 0.04, 0.5, 10.0, 2000.0):
             if "sharpness" not in name or shift > 0:  # a sharpness is positive
                 yield data.assign({name: value + shift})
-        for axis in axes:
+        for axis in [axis for axis in axes if axis in value.dims]:
             position = xr.DataArray(np.arange(data.sizes[axis]), dims=axis)
             yield data.assign({name: value.copy(data=value.isel({axis: slice(None, None, -1)}))})
             yield data.assign({name: value * (1 + position)})
@@ -511,7 +543,7 @@ CERTAIN = {  # in a quick run too
 def test_the_quick_ledger(quick_run):
     rows = quick_run.rows
     claims = [*smith_le_2018.CLAIMS, *zhang_2017.CLAIMS, *wen_2018.CLAIMS]
-    assert len(rows) == len(IDS) + 37 + 15 == 33 + 37 + 15
+    assert len(rows) == len(IDS) + 37 + 15 == 34 + 37 + 15
     assert [row["id"] for row in rows] == [claim.id for claim in claims]
     for row in rows:
         assert row.keys() >= KEYS

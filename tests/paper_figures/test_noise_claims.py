@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,9 +145,17 @@ def simple_noise(wanted):
     return xr.Dataset({"noise_trace": 900 * square * (1 + epoch / 10), "gradient_square": square})
 
 
+def network_noise(wanted):
+    epochs = wanted.parameters.get("epochs", [0.5, 1.0])
+    run = simple_noise(replace(wanted, parameters={"epochs": epochs}))
+    sizes = {"batch_sizes": wanted.parameters.get("batch_sizes", [1, 30])}
+    return run.merge(normality(replace(wanted, parameters=sizes)))
+
+
 SYNTHETIC = {
     studies.batch_size_sweep: sweep,
     "deep.noise_scale.batch_size_sweep": sweep,
+    "deep.noise_scale.gradient_noise": network_noise,
     studies.gradient_noise: gradient_noise,
     studies.stationary_covariance: chains,
     studies.basin_occupation: occupation,
