@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from store.commands import run_studies
 
 # The modules of this package that declare STUDIES.
-TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity", "smoothout")
+TOPICS = (
+    "evidence",
+    "noise_scale",
+    "memorization",
+    "interpolation",
+    "capacity",
+    "smoothout",
+    "bad_minima",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

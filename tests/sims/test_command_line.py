@@ -21,7 +21,15 @@ from store import datasets
 from store.results import ResultStore
 from store.sweep import SweepFailed, WorkerDied, stacked
 
-TOPICS = ("evidence", "noise_scale", "memorization", "interpolation", "capacity", "smoothout")
+TOPICS = (
+    "evidence",
+    "noise_scale",
+    "memorization",
+    "interpolation",
+    "capacity",
+    "smoothout",
+    "bad_minima",
+)
 STUDIES = {
     f"{topic}.{study.__name__}": study
     for topic in TOPICS
@@ -320,6 +328,7 @@ def test_studies_can_be_run_as_they_stand(name, run):
         ("smoothout.smoothed_landscapes", "--strengths 0.2,1 --points 7", {"x": 7, "a": 2}),
         ("smoothout.rescaling", "--scales 1,3 --draws 9", {"form": 2, "scale": 2}),
         ("smoothout.filter_rule", "--filters 5 --draws 9", {"filter": 5}),
+        ("bad_minima.linear_control", "--cases [[1,0.0],[2,0.5]] --draws 3", {"case": 2}),
     ],
 )
 def test_studies_take_their_parameters_from_the_command_line(name, arguments, sizes, run, tmp_path):
