@@ -7,6 +7,7 @@ shattered boundary; weight decay, momentum and augmentation lead away from it. P
 a seed go in, one :class:`xarray.Dataset` comes out.
 
 :class:`TwoLayerNetwork` trains such networks, :func:`boundary` measures a decision map.
+:data:`MEASURES` are the names of what every run of the toy is measured by, and what they mean.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sims._bad_minima_linear import linear_control
 from sims._bad_minima_network import Training, TwoLayerNetwork
 from sims._bad_minima_plane import Boundary, boundary
 from sims._bad_minima_toy import (
+    MEASURES,
     early_regularization,
     four_runs,
     regularizers,
@@ -22,6 +24,7 @@ from sims._bad_minima_toy import (
 )
 
 __all__ = [
+    "MEASURES",
     "STUDIES",
     "Boundary",
     "Training",

@@ -14,14 +14,11 @@ the training inputs. Here is what can be said in closed form:
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import fftconvolve
-from scipy.stats import poisson
-from scipy.stats import t as student
+from scipy.special import gammaln, stdtrit, xlogy
 
 from theory._validation import (
     Array,
@@ -326,7 +323,8 @@ def fit_ceiling(replicas: int, *, classes: int) -> float:
     .. math:: P(\max_k n_k \le m) = \frac{P(N_k \le m)^K\,P(\text{sum} = R \mid N_k \le m)}
               {P(\mathrm{Poisson}(R) = R)}
 
-    is then a K-fold convolution of probabilities, in which no factorial overflows.
+    is then a K-fold convolution of probabilities, in which no factorial overflows; the Fourier
+    transform makes it a power.
 
     Parameters
     ----------
@@ -357,28 +355,22 @@ def fit_ceiling(replicas: int, *, classes: int) -> float:
     [1.0, 0.55, 0.43, 0.358, 0.275]
     """
     R, K = positive_integer("replicas", replicas), positive_integer("classes", classes)
-    counts = np.arange(R + 1)
-    one_class = poisson.pmf(counts, R / K)
-    total = float(poisson.pmf(R, R))
+    one_class, total = _poisson(np.arange(R + 1.0), R / K), float(_poisson(np.array(float(R)), R))
     expected = 0.0
     for m in range(R):  # E[max] = Σ P(max > m)
         exceeded = 1.0
         if K * m >= R:
-            exceeded -= float(_power(np.where(counts <= m, one_class, 0.0), K)[R]) / total
+            transform = np.fft.rfft(one_class[: m + 1], K * m + 1)
+            exceeded -= float(np.fft.irfft(transform**K, K * m + 1)[R]) / total
         expected += exceeded
         if exceeded < 1e-14 * R:  # the rest is rounding
             break
     return expected / R
 
 
-def _power(probabilities: Array, exponent: int) -> Array:
-    """Return the convolution of ``exponent`` equal distributions, cut to the length of one."""
-    if exponent == 1:
-        return probabilities
-    half = _power(probabilities, exponent // 2)
-    factors = (half, half, probabilities) if exponent % 2 else (half, half)
-    n = len(probabilities)
-    return np.asarray(functools.reduce(lambda a, b: fftconvolve(a, b)[:n], factors))
+def _poisson(counts: Array, mean: float) -> Array:
+    """Return the probabilities of counts."""
+    return np.asarray(np.exp(xlogy(counts, mean) - mean - gammaln(counts + 1.0)))
 
 
 def check_confusion_set(*, replicas: int, zero_fraction: float, classes: int) -> None:
@@ -592,7 +584,7 @@ def recovery(
     (var_a, cov), (_, var_b) = np.cov(repaired, damage) / n
     ratio = a / b
     variance = max(0.0, float(var_a - 2.0 * ratio * cov + ratio**2 * var_b))
-    t_square = float(student.isf(0.5 * (1.0 - level), n - 1)) ** 2
+    t_square = float(stdtrit(n - 1, 0.5 * (1.0 - level))) ** 2
     # a² - 2 ρ ab + ρ² b² ≤ t² (var_a - 2 ρ cov + ρ² var_b), a quadratic in ρ
     square, linear = b * b - t_square * float(var_b), a * b - t_square * float(cov)
     lower, upper = -np.inf, np.inf
