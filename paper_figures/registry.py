@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from paper_figures.claims import Claim
 from paper_figures.results import Need
 
-PAPERS = ("smith_le_2018", "zhang_2017", "wen_2018")
+PAPERS = ("smith_le_2018", "zhang_2017", "wen_2018", "liu_2020")
 
 
 @dataclass(frozen=True)
