@@ -13,6 +13,7 @@ import pytest
 from randomized_networks import randomization
 from threadpoolctl import threadpool_limits
 
+from paper_figures import _smith_le_2018_networks as batch_networks
 from paper_figures import _smith_le_2018_noise as noise
 from paper_figures import _zhang_2017_interpolation as interpolation
 from paper_figures import _zhang_2017_memorization as memorization
@@ -127,6 +128,12 @@ def data(quick_run):
     for number, convention in enumerate(conventions):
         one = outcomes[convention].isel(learning_rate=[number])
         outcomes[convention] = one.assign_coords(learning_rate=[1.0])
+    small = (noise.DIGITS_RATES, noise.DIGITS_MOMENTA, noise.DIGITS_SIZES)
+    small = (*small, noise.DIGITS_CURVES, noise.DIGITS_DECAY)  # in the order of a family's needs
+    for number, family in enumerate(batch_networks.FAMILIES):
+        for need, present in zip(family.needs, small, strict=True):
+            if isinstance(outcomes[need], Unavailable):
+                outcomes[need] = (1.3 + number / 20) * outcomes[present]
     kernels = (*interpolation.RECORDED, interpolation.CIFAR_FILTERS_ALL)
     for number, need in enumerate(kernels):  # each of them to be told from the others
         assert isinstance(outcomes.get(need, Unavailable("")), Unavailable)
