@@ -95,10 +95,10 @@ def adaptive_on_small_batches(data: Data) -> list[Measured]:
 
 
 def seeds_improved(*pairs: tuple[tuple[str, float], tuple[str, float]]) -> Measure:
-    """Return the measure of how many seeds' errors fall, pair by pair."""
+    """Return the measure of the share of seeds whose errors fall, pair by pair."""
 
     def measure(data: Data) -> list[Measured]:
-        return [Measured(float((_gain(data, *pair) > 0.0).sum()), np.nan) for pair in pairs]
+        return [Measured(float((_gain(data, *pair) > 0.0).mean()), np.nan) for pair in pairs]
 
     return measure
 

@@ -7,13 +7,13 @@ its supplement and its official code give them. What is marked "ours" is derived
 from __future__ import annotations
 
 from paper_figures import _wen_2018_measures as measures
+from paper_figures import _wen_2018_networks as networks
 from paper_figures import _wen_2018_plots as plots
-from paper_figures.claims import Check, Claim, Criterion
+from paper_figures._wen_2018_networks import claim
+from paper_figures.claims import Check, Criterion
 from paper_figures.registry import Figure
 from paper_figures.results import Need
 from sims import smoothout
-
-PAPER = "Wen et al. (2018), arXiv:1805.07898"
 
 # --- results -------------------------------------------------------------------------------------
 
@@ -146,19 +146,16 @@ RECORDED = (
     BALANCE,
     RESCALING,
     ONE_POINT,
+    *networks.RECORDED,
 )
 
 # --- claims --------------------------------------------------------------------------------------
 
 
-def _claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
-    return Claim(f"wen_2018:{sheet_id}", PAPER, where, statement, checks)
-
-
 _CONES = "cones over cubes, ε'/a = 0.5, 0.9, 0.99"
 
 CLAIMS = (
-    _claim(
+    claim(
         "T1",
         "theorem 1",
         "A symmetric flat minimum is a stationary point of the smoothed loss.",
@@ -180,7 +177,7 @@ CLAIMS = (
             measures.stationary_drawn,
         ),
     ),
-    _claim(
+    claim(
         "T1x",
         "theorem 1",
         "Flatness is not used: a symmetric sharp minimum and a symmetric maximum are stationary "
@@ -198,7 +195,7 @@ CLAIMS = (
             success="corrected",
         ),
     ),
-    _claim(
+    claim(
         "T2",
         "theorem 2",
         "Around a sharp minimum the smoothed loss exceeds the loss, in high dimension. (True with "
@@ -213,7 +210,7 @@ CLAIMS = (
             success="corrected",
         ),
     ),
-    _claim(
+    claim(
         "T2b",
         "theorem 2, Eqs. 8-9 (reconstructed)",
         "The smoothed loss is at least μ - (ε'/a)^m (μ - C_s) there.",
@@ -235,7 +232,7 @@ CLAIMS = (
             measures.bounded_drawn,
         ),
     ),
-    _claim(
+    claim(
         "T2c",
         "theorem 2 (as retold)",
         "As m grows the least smoothed value tends to the largest loss in the box of half-width "
@@ -254,7 +251,7 @@ CLAIMS = (
             success="corrected",
         ),
     ),
-    _claim(
+    claim(
         "T2d",
         "theorem 2",
         "The inequality tells sharp minima from flat ones. (It does not: every isotropic quadratic "
@@ -268,7 +265,7 @@ CLAIMS = (
             success="corrected",
         ),
     ),
-    _claim(
+    claim(
         "T3",
         "theorem 2, Eq. 13 (reconstructed)",
         "With noise enough a sharp minimum is above a flat one that is less deep.",
@@ -294,7 +291,7 @@ CLAIMS = (
             measures.ranking_drawn,
         ),
     ),
-    _claim(
+    claim(
         "T4",
         "abstract",
         "SmoothOut eliminates sharp minima. (Where the background slopes enough; past half a "
@@ -339,7 +336,7 @@ CLAIMS = (
             measures.survivors,
         ),
     ),
-    _claim(
+    claim(
         "T5",
         "version 3, difference 4",
         "Uniform noise removes sharp minima better than Gaussian noise. (Of equal variance it "
@@ -366,8 +363,9 @@ CLAIMS = (
             measures.laws_drawn,
             success="corrected",
         ),
+        networks.CHECKS["T5"],
     ),
-    _claim(
+    claim(
         "A1",
         "abstract",
         "Stochastic SmoothOut is an unbiased approximation of SmoothOut.",
@@ -392,12 +390,13 @@ CLAIMS = (
             measures.biased,
             success="corrected",
         ),
+        networks.CHECKS["A1"],
     ),
-    _claim(
+    claim(
         "A2",
         "version 3, difference 1",
         "Removing the noise before the update matters: the weights' stationary variance is that of "
-        "formulas which differ with it.",
+        "formulas which differ with it, and test error suffers without it.",
         Check(
             "simulation",
             "a quadratic, six learning rates, momentum 0 and 0.9",
@@ -408,8 +407,9 @@ CLAIMS = (
             ),
             measures.wandering,
         ),
+        networks.CHECKS["A2"],
     ),
-    _claim(
+    claim(
         "A3",
         "version 3, difference 2",
         "AdaSmoothOut does not change when a ReLU network's layers are rescaled; SmoothOut does.",
@@ -423,8 +423,9 @@ CLAIMS = (
             ),
             measures.invariant,
         ),
+        networks.CHECKS["A3"],
     ),
-    _claim(
+    claim(
         "A5",
         "official code",
         "A filter's noise is a times as long as the filter, up to 1e-6 over the draw's length; its "
@@ -440,8 +441,9 @@ CLAIMS = (
             ),
             measures.filters,
         ),
+        networks.CHECKS["A5"],
     ),
-    _claim(
+    claim(
         "R1",
         "[follow-up] Dinh et al. (2017)",
         "Rescaling the layers of a ReLU network leaves its function and makes tr H what one likes.",
@@ -455,8 +457,9 @@ CLAIMS = (
             ),
             measures.rescaled,
         ),
+        networks.CHECKS["R1"],
     ),
-    _claim(
+    claim(
         "R3",
         "[follow-up] Kleinberg, Li & Yuan (2018), from memory",
         "Where the smoothed loss is c-one-point convex SGD ends within a distance whose square is "
@@ -473,6 +476,7 @@ CLAIMS = (
             measures.neighborhood,
         ),
     ),
+    *networks.CLAIMS,
 )
 
 # --- figures -------------------------------------------------------------------------------------
@@ -550,4 +554,5 @@ FIGURES = (
         {"one_point": ONE_POINT},
         plots.one_point,
     ),
+    *networks.FIGURES,
 )
