@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,8 @@ from deep.population import Members, train_population
 from store.results import ResultStore
 from theory._validation import positive_array, positive_integer
 
-_MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+_MEASURES = {"train_loss": "nat", "train_accuracy": "1", "test_loss": "nat", "test_accuracy": "1"}
+_DIMS = ("seed", "learning_rate", "momentum", "weight_decay", "train_size", "batch_size", "time")
 
 
 def batch_size_sweep(
@@ -90,18 +91,14 @@ def batch_size_sweep(
     ----------
     Smith & Le (2018), sections 4 and 5, Figures 3 to 8.
     """
-    axes: dict[str, Sequence[float]] = {
-        "learning_rate": learning_rates,
-        "momentum": momenta,
-        "weight_decay": weight_decays,
-        "train_size": train_sizes,
-        "batch_size": batch_sizes,
-    }
     positive_integer("looks", looks)
     positive_integer("seeds", seeds)
-    positive_array("pixel_scale", pixel_scale, ndim=0)
-    positive_array("learning_rates", learning_rates)
+    for name, numbers in (("learning_rates", learning_rates), ("pixel_scale", pixel_scale)):
+        positive_array(name, numbers)
     positive_array("training_time", training_time, ndim=0)
+    for number, size in enumerate(train_sizes):
+        if positive_integer(f"train_sizes[{number}]", size) < min(batch_sizes):
+            raise ValueError(f"batch_sizes must hold one of at most N = {size}, got {batch_sizes}")
     source = {
         "dataset": dataset,
         "train_sizes": list(train_sizes),
@@ -110,21 +107,15 @@ def batch_size_sweep(
         "pixel_scale": pixel_scale,
     }
     pool = ImagePool.drawn(**source, data_dir=data_dir, device=device)
-    values = {
-        name: np.full((seeds, *(len(axis) for axis in axes.values()), looks), np.nan)
-        for name in _MEASURES
-    }
     finished = ResultStore(checkpoints) if checkpoints else None
-    for (i, rate), (k, size) in _pairs(learning_rates, train_sizes):
-        sizes = [batch for batch in batch_sizes if batch <= size]
-        if not sizes:
-            continue
+
+    def runs(rate: float, size: int) -> xr.Dataset:
         settings = {
-            "learning_rate": rate,
+            "learning_rate": float(rate),
             "momentum": list(momenta),
             "weight_decay": list(weight_decays),
             "train_size": size,
-            "batch_size": sizes,
+            "batch_size": [batch for batch in batch_sizes if batch <= size],
             "updates": looks * max(1, round(training_time / rate / looks)),
             "hidden": hidden,
             "law": law,
@@ -136,18 +127,19 @@ def batch_size_sweep(
             part = _trained(pool, **settings)
             if finished:
                 finished.save("part", {**source, **settings}, part)
-        present = np.isin(batch_sizes, sizes)
-        for name in _MEASURES:
-            values[name][:, i, :, :, k, present] = part[name].transpose("batch_size", ...)
-    return _labeled(values, axes, training_time * np.linspace(0, 1, looks + 1)[1:], pool.classes)
+        return part.reindex(batch_size=list(batch_sizes)).drop_attrs(deep=False)
+
+    rows = [
+        xr.concat([runs(rate, size) for size in train_sizes], _axis("train_size", train_sizes))
+        for rate in learning_rates
+    ]
+    times = training_time * np.linspace(0, 1, looks + 1)[1:]
+    found = xr.concat(rows, _axis("learning_rate", learning_rates)).assign_coords(time=times)
+    return found.transpose(*_DIMS).assign_attrs(classes=pool.classes)
 
 
-def _pairs(
-    rates: Sequence[float], sizes: Sequence[int]
-) -> Iterator[tuple[tuple[int, float], tuple[int, int]]]:
-    for i, rate in enumerate(rates):
-        for k, size in enumerate(sizes):
-            yield (i, float(rate)), (k, positive_integer(f"train_sizes[{k}]", size))
+def _axis(name: str, values: Sequence[float]) -> xr.Variable:
+    return xr.Variable(name, list(values))
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -193,8 +185,12 @@ def _trained(
     shape = [len(axis) for axis in grid.values()]
     return xr.Dataset(
         {
-            name: ((*grid, "look"), _after_divergence(runs, name).reshape(*shape, looks))
-            for name in _MEASURES
+            name: (
+                (*grid, "time"),
+                _after_divergence(runs, name).reshape(*shape, looks),
+                {"long_name": name.replace("_", " "), "units": units},
+            )
+            for name, units in _MEASURES.items()
         },
         {name: list(axis) for name, axis in grid.items()},
     )
@@ -207,26 +203,3 @@ def _after_divergence(runs: xr.Dataset, name: str) -> NDArray[np.float64]:
         return recorded.values
     alive = (runs.diverged_at < 0) | (recorded.step <= runs.diverged_at)
     return recorded.where(alive, np.inf).transpose("member", "step").values
-
-
-def _labeled(
-    values: Mapping[str, NDArray[np.float64]],
-    axes: Mapping[str, Sequence[float]],
-    times: NDArray[np.float64],
-    classes: int,
-) -> xr.Dataset:
-    seeds = len(values["train_loss"])
-    coordinates = {"seed": range(seeds), **{name: list(axis) for name, axis in axes.items()}}
-    units = {name: "nat" if name.endswith("loss") else "1" for name in values}
-    return xr.Dataset(
-        {
-            name: (
-                (*coordinates, "time"),
-                array,
-                {"long_name": name.replace("_", " "), "units": units[name]},
-            )
-            for name, array in values.items()
-        },
-        {**coordinates, "time": times},
-        {"classes": classes},
-    )

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 
 from deep import _noise_scale_batch_sizes as sweeps  # noqa: E402
 from deep import models  # noqa: E402
+from deep._image_pool import ImagePool  # noqa: E402
 from deep.noise_scale import batch_size_sweep  # noqa: E402
 from deep.population import example_order  # noqa: E402
 from store import datasets  # noqa: E402
@@ -114,7 +115,7 @@ def test_a_loss_is_infinite_after_divergence():
 
 
 def test_smaller_training_sets_are_parts_of_larger_ones_and_seeds_have_their_own():
-    pool = sweeps._Pool.drawn(
+    pool = ImagePool.drawn(
         dataset="digits",
         train_sizes=[20, 50],
         test_size=1200,
@@ -179,6 +180,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path, monkeypatch):
         ({"learning_rates": [0.1, -0.1]}, "learning_rates must be positive"),
         ({"training_time": 0.0}, "training_time must be positive"),
         ({"batch_sizes": [0]}, "batch_size"),
+        ({"batch_sizes": [65]}, "batch_sizes must hold one of at most N = 64"),
         ({"momenta": [1.0]}, "momentum"),
         ({"hidden": 0}, "widths"),
         ({"law": "none"}, "law is 'none'"),
