@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from store.commands import run_studies
 
 # The modules of this package that declare STUDIES.
-TOPICS = ("memorization", "evidence", "noise_scale", "smoothout")
+TOPICS = ("memorization", "evidence", "noise_scale", "smoothout", "bad_minima")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
