@@ -124,6 +124,11 @@ def generalization(
         If the data set has too few images, a name is unknown, a number is out of range, or
         pytorch_optimizer is lacking.
 
+    Notes
+    -----
+    Noise and initial weights are drawn by two generators of one seed, so that the first noise of a
+    run is not independent of the weights it meets; all others are.
+
     References
     ----------
     Wen et al. (2018), with Keskar et al. (2017)'s large and small batches.
@@ -140,6 +145,8 @@ def generalization(
     strengths = finite_array("strengths", strengths, ndim=1).tolist()
     for strength in strengths:
         nonnegative_number("strengths", strength)
+    if method == "sam" and any(strengths):
+        _sam()
     if sharpness:
         noises = positive_array("noises", noises, ndim=1).tolist()
         epsilons = positive_array("epsilons", epsilons, ndim=1).tolist()
@@ -315,7 +322,7 @@ def _sam() -> Any:
         return importlib.import_module("pytorch_optimizer").SAM
     except ModuleNotFoundError:
         raise ValueError(
-            "method 'sam' takes the package pytorch_optimizer, not installed"
+            "method 'sam' takes the package pytorch_optimizer, which is not installed"
         ) from None
 
 
