@@ -191,7 +191,7 @@ def loss_under_noise(data: Data) -> Figure:
 
 
 def ablations(data: Data) -> Figure:
-    """Draw test errors without parts of the method, and in other circumstances."""
+    """Draw paired differences without parts of the method, and in other circumstances."""
     drawing, rows = page(2, 3, 2.5)
     (kept, law, draws), (time, labels, adam) = rows
     usual = data["large"].sel(strength=data["large"].strength <= 0.1)
@@ -200,33 +200,40 @@ def ablations(data: Data) -> Figure:
         (law, "normal", PURPLE, "Gaussian, same variance"),
         (draws, "copies", GREEN, "12 draws a step"),
     ):
-        _along_strength(axes, usual, _LARGE, "SmoothOut")
-        _along_strength(axes, data[name], colour, label, marker="s")
-        _level(axes, errors(usual), GRAY, "SGD")
-        _ticks(axes)
-    _finish(kept, "Is the noise removed?")
-    _finish(law, "Law of the noise")
-    _finish(draws, "Draws in a step")
-    names = {"large": "as usual", "longer": "4 × longer", "unscaled": "rate not raised"}
+        _differences(axes, usual, usual, _LARGE, "SmoothOut")
+        _differences(axes, data[name], usual, colour, label, marker="s")
+    _differences(labels, data["noisy"], data["noisy"], _LARGE, "SmoothOut")
+    small_less_large = errors(data["noisy small"]) - errors(data["noisy"])
+    _level(labels, small_less_large, _SMALL, "SGD, small batches")
+    _differences(adam, data["adam"], data["adam"], _LARGE, "SmoothOut")
+    for axes, title in (
+        (kept, "Is the noise removed?"),
+        (law, "Law of the noise"),
+        (draws, "Draws in a step"),
+        (labels, "A fifth of labels replaced"),
+        (adam, "Adam"),
+    ):
+        axes.axhline(0.0, color=GRAY, linewidth=1.1, linestyle="--", label="no noise")
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis, (0.003, 0.01, 0.03, 0.1))
+        _finish(axes, title, y="test error changes by, points")
+    names = {"large": "as usual", "longer": "4 × longer", "unscaled": "rate not\nraised"}
     for number, name in enumerate(names):
-        for a, colour, shift in ((0.0, GRAY, -0.1), (0.1, _LARGE, 0.1)):
-            legend = "" if number else ("SmoothOut, a = 0.1" if a else "SGD")
-            draw_points(time, number + shift, errors(data[name], a), colour, legend)
-    time.set_xticks(range(len(names)), names.values(), fontsize=7)
+        change = errors(data[name], 0.1) - errors(data[name])
+        draw_points(time, number, change, _LARGE, "")
+    time.axhline(0.0, color=GRAY, linewidth=1.1, linestyle="--")
+    time.set_xticks(range(len(names)), list(names.values()), fontsize=7)
     time.set_xlim(-0.5, len(names) - 0.5)
-    _finish(time, "Length and rate of training", "")
-    _along_strength(labels, data["noisy"], _LARGE, "SmoothOut")
-    _level(labels, errors(data["noisy"]), GRAY, "SGD")
-    _level(labels, errors(data["noisy small"]), _SMALL, "SGD, small batches")
-    _along_strength(adam, data["adam"], _LARGE, "SmoothOut")
-    _level(adam, errors(data["adam"]), GRAY, "Adam")
-    for axes, title in ((labels, "A fifth of labels replaced"), (adam, "Adam")):
-        _ticks(axes)
-        _finish(axes, title)
-    _share_legend(drawing, 4)
-    head(drawing, "Large batches: what matters", data)
+    _finish(time, "Training, a = 0.1", "", "test error changes by, points")
+    _share_legend(drawing, 3)
+    head(drawing, "Large batches: what matters, in pairs of equal seeds", data)
     return drawing
 
 
-def _ticks(axes: Axes) -> None:
-    plain_ticks(axes.xaxis, (0.003, 0.01, 0.03, 0.1))
+def _differences(
+    axes: Axes, arm: xr.Dataset, without: xr.Dataset, colour: str, label: str, **line: Any
+) -> None:
+    """Draw by how many points the error changes from that of the run without noise."""
+    noisy = arm.sel(strength=arm.strength > 0)
+    change = 100 * noisy.test_error - errors(without)
+    draw_curve(axes, change, "strength", colour, label, **line)

@@ -111,19 +111,19 @@ def test_the_loss_rises_with_the_noise():
             assert is_drawn(axes, data[size].expected_sharpness.sel(strength=a), "noise")
 
 
-def test_every_ablation_stands_beside_what_it_is_compared_with():
+def test_every_ablation_is_a_difference_from_the_run_without_noise():
     drawing, data = draw("ablations")
     kept, law, draws, time, labels, adam = drawing.axes
-    usual = 100 * data["large"].test_error
+    errors = {name: 100 * d.test_error for name, d in data.items()}
+    without = errors["large"].sel(strength=0.0, drop=True)
+    usual = errors["large"].sel(strength=errors["large"].strength <= 0.1)
     for axes, name in ((kept, "kept"), (law, "normal"), (draws, "copies")):
-        assert is_drawn(axes, usual.sel(strength=usual.strength <= 0.1))
-        assert is_drawn(axes, 100 * data[name].test_error)
-        assert is_level(axes, usual.sel(strength=0.0))
+        assert is_drawn(axes, usual - without)
+        assert is_drawn(axes, errors[name] - without)
+        assert has_line(axes, [0, 1], 0.0)
     for number, name in enumerate(("large", "longer", "unscaled")):
-        for a, shift in ((0.0, -0.1), (0.1, 0.1)):
-            error = 100 * data[name].test_error.sel(strength=a)
-            assert has_line(time, [number + shift], [float(error.mean())])
+        change = errors[name].sel(strength=0.1) - errors[name].sel(strength=0.0)
+        assert has_line(time, [number], [float(change.mean())])
     for axes, name in ((labels, "noisy"), (adam, "adam")):
-        assert is_drawn(axes, 100 * data[name].test_error)
-        assert is_level(axes, 100 * data[name].test_error.sel(strength=0.0))
-    assert is_level(labels, 100 * data["noisy small"].test_error)
+        assert is_drawn(axes, errors[name] - errors[name].sel(strength=0.0, drop=True))
+    assert is_level(labels, errors["noisy small"] - errors["noisy"].sel(strength=0.0))
