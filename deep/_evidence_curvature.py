@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
@@ -237,7 +238,7 @@ def dual(likelihood: Likelihood, progress: bool | None) -> Whitened:
 
     def decomposed(relative: Tensor) -> Spectrum:
         rows = R / relative.sqrt()
-        eigenvalues, U = torch.linalg.eigh(rows @ rows.T)
+        eigenvalues, U = _eigh(rows @ rows.T)
         lengths = eigenvalues.clamp(min=0.0).sqrt()
         # A direction shorter than rounding is none, and its coordinate would be noise.
         kept = eigenvalues > len(R) * torch.finfo(R.dtype).eps * eigenvalues[-1]
@@ -280,7 +281,7 @@ def kronecker(likelihood: Likelihood) -> Whitened:
             # One precision for all weights of a layer and one for all its biases: the prior acts
             # on the inputs' side alone.
             columns = _columns(layer, precisions)[0]
-            blocks.append((layer, *torch.linalg.eigh(B), *torch.linalg.eigh(_whitened(A, columns))))
+            blocks.append((layer, *_eigh(B), *_eigh(_whitened(A, columns))))
 
         def coordinates(vector: Tensor) -> Tensor:
             tensors = _split(vector, parts)
@@ -346,8 +347,22 @@ def _whitened(matrix: Tensor, relative: Tensor) -> Tensor:
     return matrix / torch.outer(root, root)
 
 
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues (n,), the lowest first, and vectors (n, n) of a symmetric matrix.
+
+    Divide and conquer, torch's way, can fail where many eigenvalues are the same, as the zeros of
+    pixels that are always black; QR iteration does not, at a few times the cost.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:
+        found = linalg.eigh(matrix.cpu().numpy(), driver="ev")
+        values, vectors = (torch.as_tensor(part, device=matrix.device) for part in found)
+    return values, vectors
+
+
 def _eigen(matrix: Tensor) -> Spectrum:
-    eigenvalues, V = torch.linalg.eigh(matrix)
+    eigenvalues, V = _eigh(matrix)
     return Spectrum(eigenvalues, lambda vector: V.T @ vector)
 
 

@@ -903,3 +903,25 @@ def test_laplace_torch_agrees(likelihood):
     theirs.fit(DataLoader(TensorDataset(inputs, labels), batch_size=20))
     found = evidence(model, (inputs, labels), prior_precision=0.3, **options)
     assert found.log_evidence == pytest.approx(float(theirs.log_marginal_likelihood()), abs=1e-6)
+
+
+# --- decompositions that fail ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("curvature", ["full", "dual", "kronecker", "hessian"])
+def test_a_decomposition_that_fails_is_made_in_another_way(curvature, monkeypatch):
+    """As that of many equal eigenvalues may: inputs that are always zero give as many."""
+    model, (X, y) = perceptron(), examples()
+    X[:, 2:] = 0.0
+    if curvature == "hessian":
+        model = linear(np.zeros((5, 3)))
+    options = {"prior_precision": [0.5, 2.0], "curvature": curvature}
+    usual = evidence(model, (X, y), **options)
+
+    def fails(matrix):
+        raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    other = evidence(model, (X, y), **options)
+    for name in ("log_evidence", "effective_parameters", "newton_gain"):
+        np.testing.assert_allclose(getattr(other, name), getattr(usual, name), rtol=1e-10)
