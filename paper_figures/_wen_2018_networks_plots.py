@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -120,27 +119,35 @@ def gap(data: Data) -> Figure:
 
 def sharpness(data: Data) -> Figure:
     """Draw three measures of the sharpness of the end points, strength by strength."""
-    drawing, rows = page(1, 3, 2.7)
-    measures: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
-        "Keskar sharpness, ε = 0.005, %": lambda d: d.keskar_sharpness.sel(epsilon=5e-3),
-        "rise of the loss under noise of 0.05": lambda d: d.expected_sharpness.sel(noise=0.05),
-        "trace of the Hessian": lambda d: d.hessian_trace,
+    drawing, (row,) = page(1, 3, 2.7)
+    measures: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
+        "Keskar et al.'s": (
+            "largest rise of the loss, ε = 0.005, %",
+            lambda d: d.keskar_sharpness.sel(epsilon=5e-3),
+        ),
+        "Expected": (
+            "mean rise of the loss, noise of 0.05",
+            lambda d: d.expected_sharpness.sel(noise=0.05),
+        ),
+        "Curvature": ("trace of the Hessian", lambda d: d.hessian_trace),
     }
     every = sorted({float(a) for d in data.values() for a in d.strength.values})
-    for axes, (name, measure) in zip(rows[0], measures.items(), strict=True):
+    for axes, (title, (name, measure)) in zip(row, measures.items(), strict=True):
         for size, colour, shift in (("small", _SMALL, -0.2), ("large", _LARGE, 0.2)):
             values = measure(data[size])
             places = [every.index(float(a)) + shift for a in values.strength.values]
-            mean, low, high = values.mean("seed"), values.min("seed"), values.max("seed")
+            mean = values.mean("seed")
+            reach = [mean - values.min("seed"), values.max("seed") - mean]
             axes.bar(places, mean, 0.4, color=colour, label=f"{size} batches")
-            axes.vlines(places, np.maximum(low, 1e-12), high, color="black", linewidth=0.8)
+            axes.errorbar(
+                places, mean, reach, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5
+            )
         axes.set_yscale("log")
         axes.set_ylim(bottom=_floor([measure(d).mean("seed") for d in data.values()]))
         axes.set_xticks(range(len(every)), [f"{a:g}" for a in every], fontsize=7)
-        axes.set(title=name, xlabel=_STRENGTH)
-        axes.title.set_fontsize(8)
+        _finish(axes, title, y=name)
     _share_legend(drawing, 2)
-    head(drawing, "Sharpness of the minima", data, "mean and range")
+    head(drawing, "Sharpness of the minima", data, _RANGE)
     return drawing
 
 

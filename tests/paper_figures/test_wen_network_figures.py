@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.container import BarContainer
 from smoothout_networks import smoothout
 
 from paper_figures import _wen_2018_networks as networks
@@ -89,7 +90,8 @@ def test_bars_are_means_of_sharpness():
     ]
     for axes, measure in zip(drawing.axes, values, strict=True):
         assert axes.get_yscale() == "log"
-        for bars, size in zip(axes.containers, ("small", "large"), strict=True):
+        drawn = [each for each in axes.containers if isinstance(each, BarContainer)]
+        for bars, size in zip(drawn, ("small", "large"), strict=True):
             heights = [bar.get_height() for bar in bars]
             np.testing.assert_allclose(heights, measure(data[size]).mean("seed"))
 
