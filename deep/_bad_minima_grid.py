@@ -175,7 +175,8 @@ def bad_minima_test(
 
     References
     ----------
-    Liu et al. (2020), sections 2 to 4, and the authors' code; the controls are not theirs.
+    Liu et al. (2020), sections 2 to 4 (numbers from memory), and the authors' code, whose settings
+    these are; the controls are not theirs.
 
     Examples
     --------
@@ -210,15 +211,15 @@ def bad_minima_test(
     if measures:
         weight_norms(first, sets.example())  # to refuse what it cannot measure before any work
     experiment = _Experiment(
-        make_model,
-        sets,
-        sgd,
-        {
+        make_model=make_model,
+        sets=sets,
+        sgd=sgd,
+        additions={
             "augmentation": {},
             "weight decay": {"weight_decay": weight_decay},
             "momentum": {"momentum": decay("momentum", momentum)},
         },
-        {
+        confusion={
             "replication": replication,
             "zero_fraction": zero_fraction,
             "among": among,
@@ -228,9 +229,9 @@ def bad_minima_test(
             "fit_accuracy": fit_accuracy,
             "preprocessing": augmentation,
         },
-        {"evaluate_every": evaluate_every, "channels_last": channels_last},
-        measures,
-        None if checkpoints is None else Path(checkpoints),
+        common={"evaluate_every": evaluate_every, "channels_last": channels_last},
+        measures=measures,
+        folder=None if checkpoints is None else Path(checkpoints),
     )
     memorized = {seed: experiment.memorized(seed, controls) for seed in seeds}
     found = xr.concat(

@@ -134,7 +134,7 @@ def confusion_set(
 
     References
     ----------
-    Liu et al. (2020), section 2, and the authors' code.
+    Liu et al. (2020), section 2 (number from memory), and the authors' code.
 
     Examples
     --------
@@ -273,7 +273,7 @@ def adversarial_initialization(
 
     References
     ----------
-    Liu et al. (2020), section 2, and the authors' code.
+    Liu et al. (2020), section 2 (number from memory), and the authors' code.
 
     Examples
     --------
