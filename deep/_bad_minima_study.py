@@ -50,8 +50,8 @@ def bad_minima(
 ) -> xr.Dataset:
     """Train a network from random and from adversarial weights, with and without regularizers.
 
-    Each channel is standardized by its mean and deviation in the training set. With a weight decay of
-    0.067, which would forget as much as in the authors' code, "mlp" does not fit 300 digits.
+    Each channel is standardized by its mean and deviation in the training set. "mlp" does not
+    fit 300 digits with a weight decay of 0.067, which would forget as much as in the authors' code.
 
     Parameters
     ----------
