@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from paper_figures._liu_2020_measures import (
     AREA_AT_LEAST,
@@ -29,6 +30,7 @@ from paper_figures.style import (
     draw_points,
     head,
     page,
+    plain_ticks,
 )
 
 Data = Mapping[str, xr.Dataset]
@@ -100,6 +102,7 @@ def bad_minima(data: Data) -> Figure:
     plane.set(xlabel="area error", ylabel="boundary over that of the random start", yscale="log")
     plane.set_title("(a) each seed's decision map")
     plane.legend(fontsize=7)
+    plain_ticks(plane.yaxis, (1, 2, 3, 5, 10))
     places = np.arange(len(_RUNS))
     for name, label, colour, shift in (
         ("fresh_accuracy", "fresh points", BLUE, -0.12),
@@ -110,7 +113,7 @@ def bad_minima(data: Data) -> Figure:
         draw_points(accuracy, places + shift, values, colour, label)
     accuracy.set_xticks(places, ["random\nstart", "random\nlabels", "then\nvanilla", "then\nreg."])
     accuracy.set(ylabel="accuracy, %", title="(b) accuracy on true labels")
-    accuracy.legend(fontsize=7, loc="lower right")
+    accuracy.legend(fontsize=7, loc="center right")
     head(drawing, "Bad minima: all training points are right", data, "dots; mean and 2 s.e.")
     return drawing
 
@@ -155,6 +158,7 @@ def regularizers(data: Data) -> Figure:
     area.legend(ncols=3, loc="upper right", fontsize=7)
     area.set_ylim(bottom=0)
     distance.set(yscale="log")
+    plain_ticks(distance.yaxis, (1, 3, 10, 30, 100))
     distance.set_xticks(places, [_shortened(choice) for choice in CHOICES])
     distance.set_xlabel("DA: augmentation; L2: weight decay; mom.: momentum")
     head(drawing, "Which regularizers undo a bad start", data, "dots; mean and 2 s.e.")
@@ -188,7 +192,12 @@ def norms(data: Data) -> Figure:
     sizes.set(yscale="log", ylabel="norm over that of the random start")
     sizes.set_xticks(places, list(names.values()))
     sizes.set_title("(a) norms of the weights")
-    sizes.legend(fontsize=7)
+    drawing.legend(
+        handles=sizes.get_legend_handles_labels()[0],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=7.5,
+    )
     for place, (run, (_, colour, marker)) in enumerate(_RUNS.items()):
         values = d.distance.sel(run=[run]).transpose("seed", "run")
         _all_seeds(distance, [place], values, colour)
@@ -198,6 +207,7 @@ def norms(data: Data) -> Figure:
         NEAR * far, color="black", linewidth=0.9, linestyle=":", label="a tenth of the last"
     )
     distance.set(yscale="log", ylabel="distance from the run's start")
+    plain_ticks(distance.yaxis, (1, 3, 10, 30, 100))
     distance.set_xticks(
         range(len(_RUNS)), ["random\nstart", "random\nlabels", "then\nvanilla", "then\nreg."]
     )
@@ -211,36 +221,38 @@ def schedules(data: Data) -> Figure:
     """Draw what weight decay repairs if it is switched off, or on, after k epochs."""
     d = data["schedules"]
     drawing, [[area, share]] = page(1, 2, 3.0)
-    switch = d.switch.values
-    forgotten = FORGOTTEN_PER_EPOCH * switch
     for first, label, colour, marker in (
-        ("regularized", "first k epochs", BLUE, "o"),
-        ("vanilla", "after epoch k", GREEN, "^"),
+        ("regularized", "first k epochs only", BLUE, "o"),
+        ("vanilla", "from epoch k on", GREEN, "^"),
     ):
-        one = d.sel(first=first)
-        draw_curve(area, one.area_error, "switch", colour, f"L2 {label}", marker=marker)
-        found = [early_recovered(d, first, int(k)) for k in switch]
-        look: dict[str, Any] = {"marker": marker, "linewidth": 1.0, "capsize": 2}
-        share.errorbar(
-            forgotten,
-            [each.value for each in found],
-            [2 * each.uncertainty if np.isfinite(each.uncertainty) else 0.0 for each in found],
-            color=colour,
-            label=f"L2 {label}",
-            **look,
-        )
-    fine = np.linspace(0.0, forgotten.max(), 100)
-    draw_guide(share, fine, 1 - np.exp(-fine), "1 - exp(-ε wd T): forgotten", "--")
+        values = d.area_error.sel(first=first)
+        draw_curve(area, values, "switch", colour, f"L2 {label}", marker=marker)
+    switch = d.switch.values
+    found = [early_recovered(d, "regularized", int(k)) for k in switch]
+    share.errorbar(
+        FORGOTTEN_PER_EPOCH * switch,
+        [each.value for each in found],
+        2 * np.nan_to_num([each.uncertainty for each in found]),
+        color=BLUE,
+        label="L2 first k epochs only",
+        marker="o",
+        linewidth=1.0,
+        capsize=2,
+    )
+    fine = np.linspace(0.0, FORGOTTEN_PER_EPOCH * switch.max(), 100)
+    draw_guide(share, fine, 1 - np.exp(-fine), "1 - exp(-ε λ T), a free weight", "--")
     share.axhline(REPAIRED, color="black", linewidth=0.9, linestyle=":", label="asked")
-    area.axvline(50, color="black", linewidth=0.9, linestyle=":", label="k = 50, set down")
+    share.axvline(50 * FORGOTTEN_PER_EPOCH, color=GRAY, linewidth=0.9, label="50 epochs")
+    area.axvline(50, color=GRAY, linewidth=0.9, label="50 epochs")
     area.set_xscale("symlog", linthresh=5)
-    area.set_xticks(switch, [str(k) for k in switch])
+    area.set_xticks(switch, [f"{k}" for k in switch])
+    area.xaxis.set_minor_locator(NullLocator())
     area.set(xlabel="k, epochs", ylabel="area error at the end", title="(a) area error")
-    area.set_ylim(bottom=0)
-    share.set(xlabel="ε wd T up to epoch k", ylabel="share repaired", title="(b) share repaired")
-    for axes in (area, share):
-        axes.legend(fontsize=7)
-    head(drawing, "Weight decay at the beginning only, or from an epoch on", data)
+    area.set(xlim=(-1, 1.2 * switch.max()), ylim=(0, None))
+    share.set(xlabel="ε λ T up to epoch k", ylabel="share repaired", title="(b) share repaired")
+    area.legend(fontsize=7, loc=(0.02, 0.1))
+    share.legend(fontsize=7)
+    head(drawing, "Weight decay λ at the beginning only, or from an epoch on", data)
     return drawing
 
 
@@ -286,37 +298,25 @@ def linear(data: Data) -> Figure:
         _control(panels["control"], data["control"])
     if "copies" in panels:
         _copies(panels["copies"], data["copies"])
-    head(drawing, "Least squares after random labels", data, "lines: expected; marks: 2 s.e.")
+    head(drawing, "Least squares after random labels", data, "lines: expected; dots: measured")
     return drawing
 
 
 def _control(axes: Axes, d: xr.Dataset) -> None:
-    places = np.arange(d.sizes["case"])
-    for key, label, colour, marker in (
-        ("predicted", "expected", BLUE, "_"),
-        ("risk_difference", "measured", ORANGE, "o"),
+    """Draw each seed's expected and measured risks, case by case."""
+    places = np.tile(np.arange(d.sizes["case"]), d.sizes["seed"])
+    for values, look in (
+        (d.predicted, {"color": BLUE, "marker": "_", "markersize": 14, "label": "expected"}),
+        (d.risk_difference, {"color": ORANGE, "marker": "o", "markersize": 3, "label": "measured"}),
     ):
-        values = np.abs(d[key]).transpose("seed", "case")
-        axes.plot(
-            np.tile(places, d.sizes["seed"]),
-            values.values.ravel(),
-            marker,
-            color=colour,
-            alpha=0.6,
-            markersize=14 if marker == "_" else 3,
-            label=f"{label}, each seed",
-            linestyle="none",
-        )
-    axes.axhline(float(d.direct_risk.mean()), color=GRAY, linewidth=1.0, linestyle="--",
-                 label="risk without pre-training")  # fmt: skip
-    axes.set_yscale("symlog", linthresh=1e-32)
-    axes.set_yscale("log")
-    axes.set_xticks(
-        places,
-        [f"R = {R}\nZ = {Z:g}" for R, Z in zip(d.replicas.values, d.zero_fraction.values,
-                                               strict=True)],
-    )  # fmt: skip
-    axes.set(ylabel="size of the risk added", title="(a) n = 40, d = 100")
+        sizes = np.abs(values.transpose("seed", "case").values).ravel()
+        axes.plot(places, sizes, alpha=0.6, linestyle="none", **look)
+    look = {"color": GRAY, "linewidth": 1.0, "linestyle": "--"}
+    axes.axhline(float(d.direct_risk.mean()), label="risk without pre-training", **look)
+    cases = zip(d.replicas.values, d.zero_fraction.values, strict=True)
+    axes.set_xticks(range(d.sizes["case"]), [f"R = {R}\nZ = {Z:g}" for R, Z in cases])
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set(yscale="log", ylabel="size of the risk added", title="(a) n = 40, d = 100, each seed")
     axes.legend(fontsize=7, loc="lower right")
 
 
