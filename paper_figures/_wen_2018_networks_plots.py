@@ -121,12 +121,12 @@ def sharpness(data: Data) -> Figure:
     """Draw three measures of the sharpness of the end points, strength by strength."""
     drawing, (row,) = page(1, 3, 2.7)
     measures: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
-        "Keskar et al.'s": (
-            "largest rise of the loss, ε = 0.005, %",
+        "Largest loss in a box": (
+            "φ at ε = 0.005, %",
             lambda d: d.keskar_sharpness.sel(epsilon=5e-3),
         ),
-        "Expected": (
-            "mean rise of the loss, noise of 0.05",
+        "Mean loss under noise": (
+            "rise under noise of 0.05",
             lambda d: d.expected_sharpness.sel(noise=0.05),
         ),
         "Curvature": ("trace of the Hessian", lambda d: d.hessian_trace),
@@ -144,17 +144,17 @@ def sharpness(data: Data) -> Figure:
             )
         axes.set_yscale("log")
         axes.set_ylim(bottom=_floor([measure(d).mean("seed") for d in data.values()]))
-        axes.set_xticks(range(len(every)), [f"{a:g}" for a in every], fontsize=7)
+        axes.set_xticks(range(len(every)), [f"{a:g}" for a in every], fontsize=6)
         _finish(axes, title, y=name)
     _share_legend(drawing, 2)
     head(drawing, "Sharpness of the minima", data, _RANGE)
     return drawing
 
 
-def _floor(means: Sequence[xr.DataArray]) -> float:
-    """Return a half of the least positive mean."""
-    positive = [float(each.where(each > 0).min()) for each in means]
-    return 0.5 * min(positive)
+def _floor(means: Sequence[xr.DataArray]) -> float | None:
+    """Return a half of the least positive mean, if there is one."""
+    positive = [float(value) for each in means for value in each.values if value > 0]
+    return 0.5 * min(positive) if positive else None
 
 
 def valleys(data: Data) -> Figure:
