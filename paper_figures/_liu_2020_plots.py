@@ -305,6 +305,7 @@ def linear(data: Data) -> Figure:
 def _control(axes: Axes, d: xr.Dataset) -> None:
     """Draw each seed's expected and measured risks, case by case."""
     places = np.tile(np.arange(d.sizes["case"]), d.sizes["seed"])
+    look: dict[str, Any]
     for values, look in (
         (d.predicted, {"color": BLUE, "marker": "_", "markersize": 14, "label": "expected"}),
         (d.risk_difference, {"color": ORANGE, "marker": "o", "markersize": 3, "label": "measured"}),
