@@ -231,7 +231,8 @@ def forgotten(data: Data) -> list[Measured]:
 def _pooled(d: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
     """Return deviations of all seeds together, in their standard error, where there are zeros."""
     z = (values / d.error).isel(case=(d.zero_fraction > 0).values)
-    return z.sum("seed") / np.sqrt(z.sizes["seed"])
+    pooled: xr.DataArray = z.sum("seed") / np.sqrt(z.sizes["seed"])
+    return pooled
 
 
 def as_expected(data: Data) -> list[Measured]:

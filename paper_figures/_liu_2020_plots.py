@@ -305,15 +305,20 @@ def linear(data: Data) -> Figure:
 def _control(axes: Axes, d: xr.Dataset) -> None:
     """Draw each seed's expected and measured risks, case by case."""
     places = np.tile(np.arange(d.sizes["case"]), d.sizes["seed"])
-    look: dict[str, Any]
-    for values, look in (
-        (d.predicted, {"color": BLUE, "marker": "_", "markersize": 14, "label": "expected"}),
-        (d.risk_difference, {"color": ORANGE, "marker": "o", "markersize": 3, "label": "measured"}),
-    ):
-        sizes = np.abs(values.transpose("seed", "case").values).ravel()
+    looks: dict[str, dict[str, Any]] = {
+        "predicted": {"color": BLUE, "marker": "_", "markersize": 14, "label": "expected"},
+        "risk_difference": {"color": ORANGE, "marker": "o", "markersize": 3, "label": "measured"},
+    }
+    for name, look in looks.items():
+        sizes = np.abs(d[name].transpose("seed", "case").values).ravel()
         axes.plot(places, sizes, alpha=0.6, linestyle="none", **look)
-    look = {"color": GRAY, "linewidth": 1.0, "linestyle": "--"}
-    axes.axhline(float(d.direct_risk.mean()), label="risk without pre-training", **look)
+    axes.axhline(
+        float(d.direct_risk.mean()),
+        color=GRAY,
+        linewidth=1.0,
+        linestyle="--",
+        label="risk without pre-training",
+    )
     cases = zip(d.replicas.values, d.zero_fraction.values, strict=True)
     axes.set_xticks(range(d.sizes["case"]), [f"R = {R}\nZ = {Z:g}" for R, Z in cases])
     axes.tick_params(axis="x", labelsize=8)
