@@ -112,7 +112,7 @@ def bad_minima(data: Data) -> Figure:
         _all_seeds(accuracy, places + shift, values, colour)
         draw_points(accuracy, places + shift, values, colour, label)
     accuracy.set_xticks(places, ["random\nstart", "random\nlabels", "then\nvanilla", "then\nreg."])
-    accuracy.set(ylabel="accuracy, %", title="(b) accuracy on true labels")
+    accuracy.set(xlabel="run", ylabel="accuracy, %", title="(b) accuracy on true labels")
     accuracy.legend(fontsize=7, loc="center right")
     head(drawing, "Bad minima: all training points are right", data, "dots; mean and 2 s.e.")
     return drawing
@@ -138,9 +138,9 @@ def regularizers(data: Data) -> Figure:
     for axes, (name, scale, label) in zip(
         rows[:, 0],
         (
-            ("area_error", 1.0, "area error"),
-            ("wide_accuracy", 100.0, "accuracy, twice\nthe spread, %"),
-            ("distance", 1.0, "distance from\nthe start"),
+            ("area_error", 1.0, "(a) area error"),
+            ("wide_accuracy", 100.0, "(b) accuracy, %, on points of twice the spread"),
+            ("distance", 1.0, "(c) distance from the start"),
         ),
         strict=True,
     ):
@@ -151,7 +151,7 @@ def regularizers(data: Data) -> Figure:
             values = scale * by_choice[name].sel(start=start).transpose("seed", "choice")
             _all_seeds(axes, places + shift, values, colour)
             draw_points(axes, places + shift, values, colour, text)
-        axes.set(ylabel=label)
+        axes.set(title=label, ylabel=label.split()[1].strip(","))
         axes.set_xticks(places, [""] * len(CHOICES))
     area, _, distance = rows[:, 0]
     area.axhline(STRAIGHT_AREA, color="black", linewidth=0.9, linestyle=":", label="asked with L2")
@@ -189,7 +189,7 @@ def norms(data: Data) -> Figure:
         _all_seeds(sizes, places + shift, values, colour)
         draw_points(sizes, places + shift, values, colour, label, marker=marker)
     sizes.axhline(1.0, color=BLUE, linewidth=1.0, label="random start")
-    sizes.set(yscale="log", ylabel="norm over that of the random start")
+    sizes.set(yscale="log", xlabel="norm", ylabel="norm over that of the random start")
     sizes.set_xticks(places, list(names.values()))
     sizes.set_title("(a) norms of the weights")
     drawing.legend(
@@ -206,7 +206,7 @@ def norms(data: Data) -> Figure:
     distance.axhline(
         NEAR * far, color="black", linewidth=0.9, linestyle=":", label="a tenth of the last"
     )
-    distance.set(yscale="log", ylabel="distance from the run's start")
+    distance.set(yscale="log", xlabel="run", ylabel="distance from the run's start")
     plain_ticks(distance.yaxis, (1, 3, 10, 30, 100))
     distance.set_xticks(
         range(len(_RUNS)), ["random\nstart", "random\nlabels", "then\nvanilla", "then\nreg."]
@@ -322,6 +322,7 @@ def _control(axes: Axes, d: xr.Dataset) -> None:
     cases = zip(d.replicas.values, d.zero_fraction.values, strict=True)
     axes.set_xticks(range(d.sizes["case"]), [f"R = {R}\nZ = {Z:g}" for R, Z in cases])
     axes.tick_params(axis="x", labelsize=8)
+    axes.set_xlabel("replicas R, share of zeros Z")
     axes.set(yscale="log", ylabel="size of the risk added", title="(a) n = 40, d = 100, each seed")
     axes.legend(fontsize=7, loc="lower right")
 

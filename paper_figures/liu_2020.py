@@ -5,8 +5,9 @@ a review and its official code give them, and none of its tables could be verifi
 that could is the first abstract's: test accuracy drops by up to 40 %. What is marked "ours" is not
 the paper's.
 
-Criteria on the toy were fixed before the recorded run. Its seeds 0 to 9 had been looked at when the
-simulation was built, with settings tuned on seeds 100 to 102; seeds 10 to 19 had not.
+Criteria on the toy were fixed before the recorded run. Its seeds, 0 to 9, had been looked at when
+the simulation was built, with settings tuned on seeds 100 to 102. Twenty had been set down; the
+machine had time for ten.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SMALL = {"train_size": 40, "hidden": 16, "pretraining_epochs": 2000}
 RUNS = Need(
     bad_minima.four_runs,
     {"grid_step": 0.025},
-    seeds=20,
+    seeds=10,
     quick_seeds=2,
     quick={**_SMALL, "epochs": 400, "fine_tuning_epochs": 100, "grid_step": 0.1},
     kept=True,
@@ -36,7 +37,7 @@ RUNS = Need(
 GRID = Need(
     bad_minima.regularizers,
     {"learning_rate": 0.003},
-    seeds=20,
+    seeds=10,
     quick_seeds=2,
     quick={**_SMALL, "epochs": 100, "grid_step": 0.1},
     kept=True,
@@ -44,7 +45,7 @@ GRID = Need(
 SCHEDULES = Need(
     bad_minima.early_regularization,
     {"switches": [0, 5, 10, 20, 50, 100, 200, 400], "learning_rate": 0.01},
-    seeds=20,
+    seeds=10,
     quick_seeds=2,
     quick={**_SMALL, "switches": [0, 50, 200, 400], "epochs": 400, "grid_step": 0.1},
     kept=True,
@@ -52,7 +53,7 @@ SCHEDULES = Need(
 LINES = Need(
     bad_minima.straight_lines,
     {"points": 41},
-    seeds=20,
+    seeds=10,
     quick_seeds=2,
     quick={**_SMALL, "epochs": 100, "points": 5},
     kept=True,
