@@ -135,12 +135,12 @@ def regularizers(data: Data) -> Figure:
     )  # fmt: skip
     drawing, rows = page(3, 1, 1.75)
     places = np.arange(len(CHOICES))
-    for axes, (name, scale, label) in zip(
+    for axes, (name, scale, title, label) in zip(
         rows[:, 0],
         (
-            ("area_error", 1.0, "(a) area error"),
-            ("wide_accuracy", 100.0, "(b) accuracy, %, on points of twice the spread"),
-            ("distance", 1.0, "(c) distance from the start"),
+            ("area_error", 1.0, "(a) area error", "area error"),
+            ("wide_accuracy", 100.0, "(b) accuracy on points of twice the spread", "accuracy, %"),
+            ("distance", 1.0, "(c) distance from the start", "distance"),
         ),
         strict=True,
     ):
@@ -151,7 +151,7 @@ def regularizers(data: Data) -> Figure:
             values = scale * by_choice[name].sel(start=start).transpose("seed", "choice")
             _all_seeds(axes, places + shift, values, colour)
             draw_points(axes, places + shift, values, colour, text)
-        axes.set(title=label, ylabel=label.split()[1].strip(","))
+        axes.set(title=title, ylabel=label)
         axes.set_xticks(places, [""] * len(CHOICES))
     area, _, distance = rows[:, 0]
     area.axhline(STRAIGHT_AREA, color="black", linewidth=0.9, linestyle=":", label="asked with L2")
