@@ -6,8 +6,9 @@ that could is the first abstract's: test accuracy drops by up to 40 %. What is m
 the paper's.
 
 Criteria on the toy were fixed before the recorded run. Its seeds, 0 to 9, had been looked at when
-the simulation was built, with settings tuned on seeds 100 to 102. Twenty had been set down; the
-machine had time for ten.
+the simulation was built, with settings tuned on seeds 100 to 102. Twenty seeds had been set down;
+they were cut to ten for want of time after results of fifteen had been seen, on which every verdict
+was the same.
 """
 
 from __future__ import annotations
