@@ -154,7 +154,7 @@ def bad_minima_test(
         If ``measures``, also ``sharpness`` (Keskar's, in percent, from a random point of the box of
         5e-4), ``noise_scale`` and ``noise_trace`` of the gradient on the training set, and the four
         of :class:`WeightNorms`, all of the last weights; the latter also along seed and start for
-        the start's, with "start_" before their names; and along seed and position
+        the start's, with ``start_`` before their names; and along seed and position
         ``line_training_loss`` and ``line_test_loss``, with the statistics of each batch where there
         is batch normalization.
 

@@ -26,15 +26,15 @@ REDUCTIONS = ("sum", "mean")
 
 
 class Training(NamedTuple):
-    """Runs of a grid of shape G.
+    """Runs of a grid of shape (...).
 
     Attributes
     ----------
-    weights : ndarray (*G, P)
+    weights : ndarray (..., P)
         At the end.
-    accuracy : ndarray (*G,)
+    accuracy : ndarray (...)
         Then, on the judged examples.
-    epochs_to_fit : ndarray (*G,)
+    epochs_to_fit : ndarray (...)
         Epochs until all of these were first right at an epoch's end; infinite if they never were.
     """
 
