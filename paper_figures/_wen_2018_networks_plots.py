@@ -98,7 +98,7 @@ def gap(data: Data) -> Figure:
     for place, values in enumerate(arms.values()):
         draw_points(pairs, place, values, _LARGE if place else _SMALL, "")
     pairs.set_xticks(range(len(arms)), list(arms), fontsize=7)
-    pairs.set(title="Errors, seed by seed", ylabel="test error, %")
+    pairs.set(title="Errors, seed by seed", xlabel="batches and noise", ylabel="test error, %")
     for arm, colour, label, marker in (
         ("large", _LARGE, "SmoothOut", "o"),
         ("large adaptive", GREEN, "AdaSmoothOut", "s"),

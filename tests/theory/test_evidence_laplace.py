@@ -457,7 +457,8 @@ def test_many_steps_reach_the_minimum(n_classes):
     X, y = problem(20, 3, n_classes)
     minimum = laplace_evidence(X, y, prior_precision=0.5)
     costs = [laplace_evidence(X, y, prior_precision=0.5, steps=T).cost for T in (1, 10, 100, 3000)]
-    assert np.all(np.diff(costs) < 0)
+    assert np.all(np.diff(costs[:3]) < 0)
+    assert costs[3] <= costs[2] * (1 + 1e-14)  # which may be the minimum already
     last = laplace_evidence(X, y, prior_precision=0.5, steps=3000)
     assert last.converged
     assert last.log_evidence == pytest.approx(minimum.log_evidence, abs=1e-8)
