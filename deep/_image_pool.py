@@ -16,6 +16,20 @@ from store import datasets
 NOT_TRAINED_ON = -100
 
 
+def image_tensors(
+    images: datasets.LabeledImages,
+    device: torch.device | str,
+    *,
+    rows: Any = slice(None),
+    scale: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Return pixels (n, channels, height, width) in [0, scale], float32, and labels (n,)."""
+    shape = images.images.shape[1:]
+    pixels = torch.as_tensor(scale * images.features()[rows], dtype=torch.float32)
+    pixels = pixels.view(-1, *shape, *[1] * (3 - len(shape))).movedim(-1, 1).contiguous()
+    return pixels.to(device), torch.as_tensor(images.labels[rows], device=device)
+
+
 class ImagePool(NamedTuple):
     """All images that some seed trains on, and of each seed the order in which it takes them."""
 
@@ -47,15 +61,9 @@ class ImagePool(NamedTuple):
         used, orders = np.unique(taken, return_inverse=True)
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
-        def tensors(images: datasets.LabeledImages, rows: Any) -> tuple[Tensor, Tensor]:
-            pixels = torch.as_tensor(pixel_scale * images.features()[rows], dtype=torch.float32)
-            shape = images.images.shape[1:]
-            pixels = pixels.view(-1, *shape, *[1] * (3 - len(shape)))  # one channel or three, last
-            return pixels.to(place), torch.as_tensor(images.labels[rows], device=place)
-
-        return ImagePool(
-            *tensors(train, used), orders.reshape(taken.shape), tensors(test, slice(None))
-        )
+        inputs, labels = image_tensors(train, place, rows=used, scale=pixel_scale)
+        tested = image_tensors(test, place, scale=pixel_scale)
+        return ImagePool(inputs, labels, orders.reshape(taken.shape), tested)
 
     @property
     def classes(self) -> int:
@@ -63,12 +71,11 @@ class ImagePool(NamedTuple):
 
     def perceptron(self, hidden: int, law: str) -> Callable[[torch.Generator], nn.Module]:
         """Return what makes a perceptron of one hidden layer for these images."""
-        height, width, channels = self.inputs.shape[1:]
 
         def make_model(generator: torch.Generator) -> nn.Module:
             return models.build(
                 "mlp",
-                input_shape=(channels, height, width),
+                input_shape=self.inputs.shape[1:],
                 classes=self.classes,
                 widths=(hidden,),
                 law=law,

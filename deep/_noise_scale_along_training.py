@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from deep import models
+from deep._image_pool import image_tensors
 from deep._noise_scale_distribution import gradient_normality, tail_index
 from deep._noise_scale_gradients import per_example_gradients
 from deep._noise_scale_measured import GradientNoiseScale, gradient_noise_scale
@@ -141,9 +142,7 @@ def _images(
     """Return pixels (N, channels, height, width) in [0, 1], and labels."""
     images, _ = datasets.draw(dataset, data_dir, train_size, 1, seed=seed)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    pixels = torch.as_tensor(images.images, dtype=torch.float32, device=place) / images.max_value
-    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
-    return pixels.contiguous(), torch.as_tensor(images.labels, device=place)
+    return image_tensors(images, place)
 
 
 def _step(
