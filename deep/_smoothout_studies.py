@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from deep import models
+from deep._image_pool import image_tensors
 from deep._smoothout_optimizer import AdaSmoothOut, SmoothOut
 from deep.curvature import (
     expected_sharpness,
@@ -195,10 +196,8 @@ class _Images(NamedTuple):
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
         def tensors(images: datasets.LabeledImages, labels: NDArray[Any]) -> tuple[Tensor, Tensor]:
-            shape = images.images.shape[1:]
-            pixels = torch.as_tensor(images.features(), dtype=torch.float32)
-            pixels = pixels.view(-1, *shape, *[1] * (3 - len(shape))).movedim(-1, 1)
-            return pixels.to(place), torch.as_tensor(labels, device=place)
+            pixels, _ = image_tensors(images, place)
+            return pixels, torch.as_tensor(labels, device=place)
 
         return _Images(tensors(train, labels), tensors(test, test.labels), classes)
 
