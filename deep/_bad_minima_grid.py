@@ -57,6 +57,7 @@ def bad_minima_test(
     test_data: Examples,
     *,
     regularizers: Sequence[str] = REGULARIZERS,
+    extremes: bool = False,
     controls: Sequence[str] | None = None,
     replication: int = 5,
     zero_fraction: float = 0.1,
@@ -74,6 +75,7 @@ def bad_minima_test(
     measures: bool = True,
     line: ArrayLike = LINE,
     evaluate_every: int = 1,
+    precision: str = "float32",
     channels_last: bool = False,
     checkpoints: Path | str | None = None,
     device: torch.device | str | None = None,
@@ -103,6 +105,8 @@ def bad_minima_test(
         Tensors (n, C, H, W) or (n, d).
     regularizers : sequence of str
         Of :data:`REGULARIZERS`; all 2^k combinations of them are trained.
+    extremes : bool
+        Train with none of the regularizers and with all of them only.
     controls : sequence of str, optional
         Of :data:`CONTROLS`; if omitted, all that apply: the third needs batch normalization, the
         fourth ``other_inputs``.
@@ -132,8 +136,8 @@ def bad_minima_test(
         Positions between the ends of plain SGD from the random start, 0, and the adversarial, 1.
     evaluate_every : int
         Epochs between measurements of accuracy.
-    channels_last : bool
-        As :func:`deep.training.train` takes it.
+    precision, channels_last
+        As :func:`deep.training.train` takes them.
     checkpoints : Path or str, optional
         Folder for a checkpoint of each training: what was killed goes on where it was.
     device : torch.device, str or None
@@ -199,7 +203,7 @@ def bad_minima_test(
     )
     seeds = _checked_seeds(seeds)
     positions = finite_array("line", line, ndim=1)
-    combinations = _combinations(regularizers, augmentation)
+    combinations = _combinations(regularizers, extremes, augmentation)
     sets = _sets(train_data, test_data, other_inputs, augmentation or Preprocessing(), device)
     check_confusion(replication, zero_fraction, sets.train.n_classes, among)
     steps = drops(epochs)[0] * math.ceil(len(sets.train) / batch_size)
@@ -229,7 +233,11 @@ def bad_minima_test(
             "fit_accuracy": fit_accuracy,
             "preprocessing": augmentation,
         },
-        common={"evaluate_every": evaluate_every, "channels_last": channels_last},
+        common={
+            "evaluate_every": evaluate_every,
+            "precision": precision,
+            "channels_last": channels_last,
+        },
         measures=measures,
         folder=None if checkpoints is None else Path(checkpoints),
     )
@@ -311,9 +319,9 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def _combinations(
-    regularizers: Sequence[str], augmentation: Preprocessing | None
+    regularizers: Sequence[str], extremes: bool, augmentation: Preprocessing | None
 ) -> list[Combination]:
-    """Return all subsets of the regularizers, the empty one first."""
+    """Return all subsets of the regularizers, or only the first, which is empty, and the last."""
     _check_names("regularizers", regularizers, REGULARIZERS)
     random = augmentation is not None and augmentation.random
     if "augmentation" in regularizers and not random:
@@ -322,7 +330,7 @@ def _combinations(
             f"{augmentation}"
         )
     ordered = [name for name in REGULARIZERS if name in regularizers]
-    sizes = range(len(ordered) + 1)
+    sizes = sorted({0, len(ordered)}) if extremes else range(len(ordered) + 1)
     return [each for size in sizes for each in itertools.combinations(ordered, size)]
 
 
@@ -554,9 +562,8 @@ class _Experiment:
         return found
 
     def _of_start(self, start: AdversarialStart) -> dict[str, Any]:
-        test = measure(
-            start.model, self.sets.test, channels_last=self.common["channels_last"]
-        ).accuracy
+        how = {name: self.common[name] for name in ("precision", "channels_last")}
+        test = measure(start.model, self.sets.test, **how).accuracy
         values = (start.accuracy, start.epochs, start.ceiling, test)
         return {
             name: ((), value, named(*_CONFUSION[name]))

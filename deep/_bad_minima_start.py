@@ -209,6 +209,7 @@ def adversarial_initialization(
     evaluate_every: int = 1,
     preprocessing: Preprocessing | None = None,
     max_value: float | None = None,
+    precision: str = "float32",
     channels_last: bool = False,
     seed: int = 0,
     checkpoint: Path | str | None = None,
@@ -245,8 +246,8 @@ def adversarial_initialization(
         Its random steps are left out. Zeros stand in the inputs before it.
     max_value : float, optional
         The input that becomes 1, as :func:`deep.loader.to_device` takes it.
-    channels_last : bool
-        As :func:`deep.training.train` takes it.
+    precision, channels_last
+        As :func:`deep.training.train` takes them.
     seed : int
         Of masks, labels and the order of the examples.
     checkpoint : Path or str, optional
@@ -319,6 +320,7 @@ def adversarial_initialization(
         **plain_sgd(epochs, batch_size, learning_rate),
         evaluate_every=evaluate_every,
         stop_at_accuracy=fit_accuracy,
+        precision=precision,
         channels_last=channels_last,
         seed=seed,
         checkpoint=checkpoint,

@@ -32,6 +32,7 @@ def bad_minima(
     zero_fraction: float = 0.1,
     among: str = "nonzero",
     regularizers: Sequence[str] = REGULARIZERS,
+    extremes: bool = False,
     controls: Sequence[str] | None = None,
     augmentation: str = "shift",
     epochs: int = 350,
@@ -39,10 +40,11 @@ def bad_minima(
     fit_accuracy: float = 0.9999,
     batch_size: int = 128,
     learning_rate: float = 0.1,
-    weight_decay: float = 0.02,
+    weight_decay: float | None = 0.02,
     momentum: float = 0.9,
     measures: bool = True,
     evaluate_every: int = 1,
+    precision: str = "float32",
     seed: int = 0,
     data_dir: str | None = None,
     device: str | None = None,
@@ -67,8 +69,9 @@ def bad_minima(
     train_size, test_size : int
         Images drawn. If as many training images are left over, the control "other inputs" takes
         them.
-    replication, zero_fraction, among, regularizers, controls, confusion_epochs, fit_accuracy, \
-epochs, batch_size, learning_rate, weight_decay, momentum, measures, evaluate_every
+    replication, zero_fraction, among, regularizers, extremes, controls, confusion_epochs, \
+fit_accuracy, epochs, batch_size, learning_rate, weight_decay, momentum, measures, evaluate_every, \
+precision
         As :func:`bad_minima_test` takes them.
     augmentation : {"shift", "shift and flip"}
         Random, by up to an eighth of the side in each direction.
@@ -110,6 +113,7 @@ epochs, batch_size, learning_rate, weight_decay, momentum, measures, evaluate_ev
         train_data,
         test_data,
         regularizers=regularizers,
+        extremes=extremes,
         controls=controls,
         replication=replication,
         zero_fraction=zero_fraction,
@@ -132,6 +136,7 @@ epochs, batch_size, learning_rate, weight_decay, momentum, measures, evaluate_ev
         other_inputs=other_inputs,
         measures=measures,
         evaluate_every=evaluate_every,
+        precision=precision,
         channels_last=model != "mlp",
         checkpoints=checkpoints,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),

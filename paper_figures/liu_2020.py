@@ -14,6 +14,7 @@ was the same.
 from __future__ import annotations
 
 from paper_figures import _liu_2020_measures as measures
+from paper_figures import _liu_2020_networks as networks
 from paper_figures import _liu_2020_plots as plots
 from paper_figures.claims import Check, Claim, Criterion
 from paper_figures.registry import Figure
@@ -81,22 +82,16 @@ COPIES = Need(
     kept=True,
 )
 
-RECORDED = (RUNS, GRID, SCHEDULES, LINES, CONTROL, COPIES)
+RECORDED = (RUNS, GRID, SCHEDULES, LINES, CONTROL, COPIES, *networks.RECORDED)
 
 # --- claims --------------------------------------------------------------------------------------
 
 _TOY = "the toy of figure 1"
 _GRID = f"{_TOY}, all choices of regularizers from both starts"
-_NOT_RECORDED = "the networks' experiments are not recorded yet"
 
 
 def _claim(sheet_id: str, where: str, statement: str, *checks: Check) -> Claim:
     return Claim(f"liu_2020:{sheet_id}", PAPER, where, statement, checks)
-
-
-def _network(data: str, *criteria: Criterion) -> Check:
-    """Return a check that only networks can make."""
-    return Check("network", data, {}, criteria, reason=_NOT_RECORDED)
 
 
 CLAIMS = (
@@ -111,6 +106,7 @@ CLAIMS = (
             (Criterion("accuracy on random labels, in every seed, %", low=95.0),),
             measures.pretrained,
         ),
+        *networks.CHECKS["A1"],
     ),
     _claim(
         "A2",
@@ -126,6 +122,7 @@ CLAIMS = (
             ),
             measures.fitted,
         ),
+        *networks.CHECKS["A2"],
     ),
     _claim(
         "A3",
@@ -141,6 +138,7 @@ CLAIMS = (
             ),
             measures.quickly,
         ),
+        *networks.CHECKS["A3"],
     ),
     _claim(
         "A4",
@@ -169,6 +167,7 @@ CLAIMS = (
             ),
             measures.bad_far_out,
         ),
+        *networks.CHECKS["A4"],
     ),
     _claim(
         "A5",
@@ -198,6 +197,7 @@ CLAIMS = (
             ),
             measures.harmless,
         ),
+        *networks.CHECKS["A6"],
     ),
     _claim(
         "A7",
@@ -234,6 +234,7 @@ CLAIMS = (
             ),
             measures.alone,
         ),
+        *networks.CHECKS["A7"],
     ),
     _claim(
         "A8",
@@ -251,6 +252,7 @@ CLAIMS = (
             ),
             measures.complex_models,
         ),
+        *networks.CHECKS["A8"],
     ),
     _claim(
         "A9",
@@ -263,15 +265,12 @@ CLAIMS = (
             (Criterion("vanilla SGD's distance from the start over regularized SGD's", high=0.1),),
             measures.near,
         ),
+        *networks.CHECKS["A9"],
     ),
     _claim(
         "A10",
         "from memory",
         "More replicas, or more zeros, make a worse minimum.",
-        _network(
-            "digits, R = 1, 2, 5",
-            Criterion("drop of test accuracy for R ≥ 2, percentage points", low=2.0),
-        ),
         Check(
             "theory",
             "least squares, n = 20, d = 200, Z = 0.1 and 0.5: the expected harm peaks at nR = d "
@@ -285,16 +284,13 @@ CLAIMS = (
             measures.peaked,
             success="corrected",
         ),
+        *networks.CHECKS["A10"],
     ),
     _claim(
         "A11",
         "official code",
         "Bad minima are found for four architectures.",
-        _network(
-            "digits, n = 300, R = 5",
-            Criterion("perceptron: drop of test accuracy, percentage points", low=2.0),
-            Criterion("convolutional network: drop of test accuracy, percentage points", low=4.0),
-        ),
+        *networks.CHECKS["A11"],
     ),
     _claim(
         "A12",
@@ -370,6 +366,12 @@ CLAIMS = (
             measures.as_expected,
         ),
     ),
+    _claim(
+        "O1",
+        "[prediction] ours, after Keskar et al. (2017)",
+        "The bad minimum is sharper than the good one, and its gradients are noisier.",
+        *networks.CHECKS["O1"],
+    ),
 )
 
 # --- figures -------------------------------------------------------------------------------------
@@ -417,4 +419,5 @@ FIGURES = (
         {"control": CONTROL, "copies": COPIES},
         plots.linear,
     ),
+    *networks.FIGURES,
 )

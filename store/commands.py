@@ -300,4 +300,4 @@ def _prepare(path: Path) -> None:
 def _write(result: xr.Dataset, path: Path) -> None:
     from store.files import write_atomically
 
-    write_atomically(path, bytes(result.to_netcdf(engine="h5netcdf")))
+    write_atomically(path, bytes(result.to_netcdf(engine="netcdf4")))

@@ -10,7 +10,6 @@ process can read a half-written one.
 
 import contextlib
 import functools
-import io
 import json
 import math
 import platform
@@ -351,7 +350,7 @@ def _encode(dataset: xr.Dataset) -> bytes:
     """Content of a netCDF file that is known to give back the same Dataset."""
     # Without a fill value, NaN is a number like any other.
     encoding = {name: {"_FillValue": None} for name in dataset.variables}
-    content = bytes(dataset.to_netcdf(engine="h5netcdf", encoding=encoding))
+    content = bytes(dataset.to_netcdf(engine="netcdf4", encoding=encoding))
     try:
         xr.testing.assert_identical(_decode(content), dataset)
     except AssertionError as error:
@@ -376,8 +375,8 @@ def _decode(content: bytes) -> xr.Dataset:
     `units = "seconds"` describes a number here; xarray would make it a timedelta.
     """
     return xr.load_dataset(
-        io.BytesIO(content),
-        engine="h5netcdf",
+        content,
+        engine="netcdf4",
         decode_times=False,
         decode_timedelta=False,
         mask_and_scale=False,

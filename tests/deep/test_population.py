@@ -361,8 +361,8 @@ def test_the_result_has_settings_and_units_and_can_be_stored(tmp_path):
     np.testing.assert_array_equal(result.weight_decay, various().weight_decay)
     assert result.train_loss.attrs == {"long_name": "train loss", "units": "nat"}
     assert (result["parameters.1.num_batches_tracked"] == 5).all()
-    result.to_netcdf(tmp_path / "result.nc", engine="h5netcdf")
-    with xr.open_dataset(tmp_path / "result.nc", engine="h5netcdf") as stored:
+    result.to_netcdf(tmp_path / "result.nc", engine="netcdf4")
+    with xr.open_dataset(tmp_path / "result.nc", engine="netcdf4") as stored:
         xr.testing.assert_identical(stored.load(), result)
 
 

@@ -389,5 +389,5 @@ def test_several_processes_give_one_result(tmp_path):
     assert found.stdout.count("Every seed's result is kept") == 1
     (result,) = tmp_path.rglob("result.nc")
     alone = randomization(corruptions=["random labels"], seed=0, device="cpu", **SMALL)
-    together = xr.open_dataset(result, engine="h5netcdf")
+    together = xr.open_dataset(result, engine="netcdf4")
     np.testing.assert_allclose(together.online_loss, alone.online_loss, rtol=1e-5)

@@ -783,7 +783,7 @@ def take_part(folder):
     torch.save(
         [model.state_dict(), normalized, drawn.numbers], os.path.join(folder, f"weights{rank}.pt")
     )
-    resumed.to_netcdf(os.path.join(folder, f"curve{rank}.nc"), engine="h5netcdf")
+    resumed.to_netcdf(os.path.join(folder, f"curve{rank}.nc"), engine="netcdf4")
 
 
 def test_two_processes_are_one(tmp_path):
@@ -814,7 +814,7 @@ def test_two_processes_are_one(tmp_path):
     for name, part in model.state_dict().items():
         torch.testing.assert_close(first[0][name], part, rtol=1e-9, atol=1e-11)
     for rank in range(2):
-        found = xr.load_dataset(tmp_path / f"curve{rank}.nc", engine="h5netcdf")
+        found = xr.load_dataset(tmp_path / f"curve{rank}.nc", engine="netcdf4")
         assert found.attrs["processes"] == 2
         for variable in set(curve) - set(TIMES):
             np.testing.assert_allclose(found[variable], curve[variable], rtol=1e-8)

@@ -121,14 +121,14 @@ def test_a_second_run_prints_the_same_ledger_and_computes_nothing(run, quick_run
     assert (status, err) == (0, "")
     rows = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert rows == quick_run.rows
-    assert len(rows) == 116
+    assert len(rows) == 117
     keys = "id paper where statement level data value uncertainty threshold verdict"
     assert all(row.keys() >= set(keys.split()) for row in rows)
     status, out, err = run("claims", "--quick", out=quick_run.out)
     assert (status, err) == (0, "")
     assert out.startswith("Quick run, with few seeds")
     assert all(row["id"] in out for row in rows)
-    assert "116 claims: " in out
+    assert "117 claims: " in out
     assert {path: path.stat().st_mtime_ns for path in quick_run.out.rglob("result.nc")} == stored
 
 
@@ -142,7 +142,7 @@ def test_everything_is_drawn_into_a_pipe_in_silence(quick_run, tmp_path):
         path = quick_run.out / f"{name}.png"
         assert str(path) in lines
         assert path.read_bytes().startswith(b"\x89PNG")
-    assert "116 claims: " in done.stdout
+    assert "117 claims: " in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,12 @@ from paper_figures import _liu_2020_measures as measures
 from paper_figures import liu_2020, style
 from sims.bad_minima import MEASURES
 
-FIGURES = {figure.name.removeprefix("liu_2020_"): figure for figure in liu_2020.FIGURES}
+# Those of networks have a file of their own.
+FIGURES = {
+    figure.name.removeprefix("liu_2020_"): figure
+    for figure in liu_2020.FIGURES
+    if "network" not in figure.name
+}
 CLAIMS = {claim.id.removeprefix("liu_2020:"): claim for claim in liu_2020.CLAIMS}
 
 RUNS = ["random", "shattered", "adversarial", "regularized"]
