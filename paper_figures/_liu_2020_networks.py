@@ -37,21 +37,22 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 _QUICK = {
     "train_size": 30,
     "test_size": 60,
-    "replication": 2,
     "epochs": 4,
-    "confusion_epochs": 200,
-    "fit_accuracy": 0.5,
+    "batch_size": 10,
+    "confusion_epochs": 100,
+    "fit_accuracy": 0.3,
 }
+
+_QUICK_WIDTHS = {"perceptron": [32, 32], "convolutions": [8, 16]}
 
 
 def _trained(network: str, **options: Any) -> Need:
-    widths = {"perceptron": [32, 32], "convolutions": [4, 8]}[network]
     return Need(
         "deep.bad_minima.bad_minima",
         {**_NETWORKS[network], **options},
         seeds=5,
-        quick_seeds=2,
-        quick={**_QUICK, "widths": widths},
+        quick_seeds=1,
+        quick={**_QUICK, "widths": _QUICK_WIDTHS[network]},
         kept=True,
     )
 
@@ -93,7 +94,7 @@ CIFAR = Need(
     },
     seeds=3,
     quick_seeds=1,
-    quick={**_QUICK, "model": "cnn", "widths": [4, 8], "precision": "float32"},
+    quick={**_QUICK, **_NETWORKS["convolutions"], "epochs": 4, "precision": "float32"},
     gpu=True,
 )
 
@@ -106,7 +107,7 @@ RECORDED = (
 # --- claims ---------------------------------------------------------------------------------------
 
 _DIGITS = "digits, n = 300, R = 5, Z = 0.1, perceptron and convolutions"
-_CIFAR = "CIFAR-10 (JPEG), ResNet-18, R = 1, Z = 0.1"
+_CIFAR = "cifar10-jpeg, ResNet-18, R = 1, Z = 0.1"
 
 
 def _check(

@@ -38,14 +38,14 @@ _SHARPNESS = {"sharpness": True}
 
 
 def _trained(strengths: list[float], **options: Any) -> Need:
-    quick: dict[str, Any] = {"train_size": 30, "test_size": 20, "epochs": 2}
+    quick: dict[str, Any] = {"train_size": 30, "test_size": 20, "epochs": 2, "widths": [8, 8]}
     if "sharpness" in options:
         quick |= {"draws": 2, "probes": 2, "directions": 2}
     return Need(
         "deep.smoothout.generalization",
         {"strengths": strengths, **options},
         seeds=8,
-        quick_seeds=2,
+        quick_seeds=1,
         quick=quick,
         kept=True,
     )

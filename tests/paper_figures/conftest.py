@@ -51,28 +51,65 @@ class QuickRun:
 
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory, worker_id):
-    """One run for all workers: the first that comes does it, the others wait."""
+    """One run for all workers: each computes what no other has begun, and one makes the ledger."""
     shared = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         shared = shared.parent
-    out, ledger, claimed = shared / "quick", shared / "ledger.json", shared / "quick_run"
-    try:
-        claimed.mkdir()
-    except FileExistsError:
-        deadline = time.monotonic() + 600
-        while not ledger.exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
-    else:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            status = main(["claims", "--json", "--quick", "--jobs", "1", "--out", str(out)])
-        assert status == 0
-        (shared / "part").write_text(printed.getvalue())
-        (shared / "part").rename(ledger)
-    owners = [*registry.figures(), *(c for claim in registry.claims() for c in claim.checks)]
-    needs = {need for owner in owners for need in owner.needs.values()}
+    out, marks = shared / "quick", shared / "quick_marks"
+    marks.mkdir(exist_ok=True)
     options = Options(ResultStore(out / "results"), quick=True, jobs=1)
-    return QuickRun(out, json.loads(ledger.read_text()), obtain(needs, options))
+    needs = quick_needs()
+    for number, same in enumerate(needs):
+        with shared_work(marks, f"need {number}") as is_mine:
+            if is_mine:
+                obtain(same, options)
+    for number in range(len(needs)):
+        await_work(marks, f"need {number}")
+    ledger = shared / "ledger.json"
+    with shared_work(marks, "ledger") as is_mine:
+        if is_mine:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                status = main(["claims", "--json", "--quick", "--jobs", "1", "--out", str(out)])
+            assert status == 0
+            ledger.write_text(printed.getvalue())
+    await_work(marks, "ledger")
+    outcomes = obtain([need for same in needs for need in same], options)
+    return QuickRun(out, json.loads(ledger.read_text()), outcomes)
+
+
+def quick_needs():
+    """All needs, those together that have the same cells in a quick run."""
+    owners = [*registry.figures(), *(c for claim in registry.claims() for c in claim.checks)]
+    same = {}
+    for need in dict.fromkeys(need for owner in owners for need in owner.needs.values()):
+        same.setdefault((need.study_name, str(need.sped_up().parameters)), []).append(need)
+    return list(same.values())
+
+
+@contextlib.contextmanager
+def shared_work(marks, name):
+    """Yield whether this worker is the first to come; mark the end, or the failure, of its work."""
+    try:
+        (marks / f"{name} begun").mkdir()
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    except BaseException:
+        (marks / "failed").touch()
+        raise
+    (marks / f"{name} done").touch()
+
+
+def await_work(marks, name):
+    """Wait for another worker."""
+    deadline = time.monotonic() + 600
+    while not (marks / f"{name} done").exists():
+        assert not (marks / "failed").exists(), "the quick run has failed in another worker"
+        assert time.monotonic() < deadline, f"{name} was not done in time"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -132,17 +132,17 @@ def test_a_second_run_prints_the_same_ledger_and_computes_nothing(run, quick_run
     assert {path: path.stat().st_mtime_ns for path in quick_run.out.rglob("result.nc")} == stored
 
 
-def test_everything_is_drawn_into_a_pipe_in_silence(quick_run, tmp_path):
-    done = spawn("--quick", "--jobs", "1", "--out", str(quick_run.out), cwd=tmp_path)
+def test_a_paper_is_drawn_into_a_pipe_in_silence(quick_run, tmp_path):
+    done = spawn("liu_2020", "--quick", "--jobs", "1", "--out", str(quick_run.out), cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr == ""
     assert not re.search(r"[\r\x1b\b]", done.stdout)
     lines = done.stdout.splitlines()
-    for name in FIGURES:
-        path = quick_run.out / f"{name}.png"
+    for figure in registry.figures("liu_2020"):
+        path = quick_run.out / f"{figure.name}.png"
         assert str(path) in lines
         assert path.read_bytes().startswith(b"\x89PNG")
-    assert "117 claims: " in done.stdout
+    assert f"{len(registry.claims('liu_2020'))} claims: " in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -95,7 +95,6 @@ POINTS = (
     ("overlapping", 1.0),
     ("overlapping", 100.0),
     ("separable", 0.01),
-    ("unbalanced", 0.01),
     ("unbalanced", 0.001),
 )
 REPLICATES = 48
