@@ -194,8 +194,8 @@ def drops_by_copies(data: Data) -> list[Measured]:
 
 
 def drop_by_zeros(data: Data) -> list[Measured]:
-    """Return how much more each network's accuracy drops with three times the zeros."""
+    """Return how much more each network's accuracy drops with twice the zeros."""
     return [
-        mean_over_seeds(drop_of(data[f"{network} 5 0.3"]) - drop_of(data[f"{network} 5 0.1"]))
+        mean_over_seeds(drop_of(data[f"{network} 5 0.2"]) - drop_of(data[f"{network} 5 0.1"]))
         for network in NETWORKS
     ]

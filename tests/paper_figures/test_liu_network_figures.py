@@ -76,7 +76,7 @@ def test_regularizers_from_both_starts_and_controls():
 def test_drops_by_copies_and_zeros():
     drawing, data = draw("copies")
     for axes, network in zip(drawing.axes, ("perceptron", "convolutions"), strict=True):
-        for Z in (0.1, 0.3):
+        for Z in (0.1, 0.2):
             drops = [mean(measures.drop_of(data[f"{network} {R} {Z}"])) for R in (1, 2, 5)]
             assert has_heights(axes, drops)
         assert has_line(axes, [0, 1], 0.0)
