@@ -23,6 +23,13 @@ MEASURES = [
     "spectral_product",
     "frobenius_norm",
 ]
+PER_TRAINING = [
+    "training_accuracy",
+    "training_loss",
+    "test_accuracy",
+    "epochs_to_fit",
+    "distance",
+]
 EPOCHS = 6
 
 
@@ -56,6 +63,7 @@ def bad_minima(need):
         "epochs_to_fit": factor * (40.0 - 30.0 * bad) + 0.0 * size,
         "distance": factor * (10.0 - 8.0 * (bad & vanilla)),
     }
+    assert list(found) == PER_TRAINING
     if given.get("measures", True):
         found |= dict.fromkeys(MEASURES, factor * size)
     found = {name: values.where(trained) for name, values in found.items()}

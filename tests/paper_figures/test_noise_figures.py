@@ -12,13 +12,14 @@ from theory import noise_scale as theory
 FIGURES = {figure.name.removeprefix("smith_le_2018_"): figure for figure in noise.FIGURES}
 
 
-def draw(name, data, without=()):
+def draw(name, data, without=(), *, rendered=False):
     figure = FIGURES[name]
     found = {key: data[need] for key, need in figure.needs.items() if key not in without}
     copies = {key: dataset.copy(deep=True) for key, dataset in found.items()}
     with style.applied():
         drawing = figure.plot(found)
-        drawing.draw_without_rendering()
+        if rendered:
+            drawing.draw_without_rendering()
     for key, dataset in found.items():
         xr.testing.assert_identical(dataset, copies[key])
     return drawing, found
@@ -75,7 +76,7 @@ def assert_nothing_is_empty(drawing):
 @pytest.mark.parametrize("name", FIGURES)
 def test_one_seed_is_drawn(name, data):
     alone = {need: data[need].isel(seed=[0]) for need in FIGURES[name].needs.values()}
-    assert_nothing_is_empty(draw(name, alone)[0])
+    assert_nothing_is_empty(draw(name, alone, rendered=True)[0])
 
 
 EXTERNAL = {
@@ -185,7 +186,7 @@ def test_figure_5_leaves_inner_optima_filled(data):
 def test_a_sweep_without_collapse_is_drawn(name, seeds, data):
     needs = FIGURES[name].needs.values()
     without = {need: gentle(data[need]).isel(seed=slice(0, seeds)) for need in needs}
-    drawing, _ = draw(name, without)
+    drawing, _ = draw(name, without, rendered=True)
     assert_nothing_is_empty(drawing)
     for axes in drawing.axes:
         assert np.all(np.isfinite([axes.get_xlim(), axes.get_ylim()]))
