@@ -144,8 +144,8 @@ def norms(data: Data) -> Figure:
         "noise_trace": "gradient\nnoise",
     }
     runs = {
-        "good": ("random", VANILLA),
-        "bad": ("adversarial", VANILLA),
+        "random,\nvanilla": ("random", VANILLA),
+        "bad,\nvanilla": ("adversarial", VANILLA),
         "random,\nall three": ("random", ALL),
         "bad,\nall three": ("adversarial", ALL),
     }
