@@ -116,9 +116,12 @@ class ResultStore:
         body, seal = content[:-_SEAL_SIZE], content[-_SEAL_SIZE:]
         if seal != _seal(body):
             raise _corrupt(path, "is not as it was saved: its checksum differs")
-        dataset = _decode(body)
-        if any(dataset.attrs.get(key) != value for key, value in _labels(identity).items()):
+        dataset, labels = _decode(body), _labels(identity)
+        if any(dataset.attrs.get(key) != value for key, value in labels.items()):
             raise _corrupt(path, "is the result of another study or other parameters")
+        dataset.attrs = labels | dict(
+            sorted(dataset.attrs.items())
+        )  # netCDF has no order of its own
         return dataset
 
     def save(

@@ -499,6 +499,27 @@ def test_what_comes_out(found):
     xr.testing.assert_identical(run(seeds=[3]), found.sel(seed=[3]))
 
 
+def test_the_extremes_alone_are_those_of_all_combinations(found):
+    extremes = run(seeds=[3], extremes=True)
+    assert extremes.regularization.values.tolist() == [NAMES[0], NAMES[-1]]
+    xr.testing.assert_identical(
+        extremes, found.sel(seed=[3], regularization=extremes.regularization)
+    )
+    plain = run(seeds=[3], extremes=True, regularizers=[], measures=False)
+    assert plain.regularization.values.tolist() == ["none"]
+
+
+def test_everything_is_trained_in_the_precision_asked_for():
+    options = {"seeds": [3], "regularizers": [], "measures": False}
+    coarse, fine = (run(**options, precision=each) for each in ("bfloat16", "float64"))
+    with pytest.raises(ValueError, match="precision must be"):
+        run(**options, precision="float8")
+    assert not np.array_equal(coarse.training_loss, fine.training_loss)
+    np.testing.assert_allclose(coarse.training_loss, fine.training_loss, rtol=0.2, atol=0.05)
+    start = started(new(seed=3), seed=3, precision="float64")
+    assert {part.dtype for part in start.model.parameters()} == {torch.float64}
+
+
 @pytest.mark.parametrize("start", ["random", "adversarial"])
 @pytest.mark.parametrize("combination", ["none", "augmentation + weight decay + momentum"])
 def test_an_arm_is_trained_as_by_hand(found, start, combination):

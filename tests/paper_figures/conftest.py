@@ -50,14 +50,18 @@ class QuickRun:
 
 
 @pytest.fixture(scope="session")
-def quick_run(tmp_path_factory, worker_id):
-    """One run for all workers: each computes what no other has begun, and one makes the ledger."""
-    shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        shared = shared.parent
-    out, marks = shared / "quick", shared / "quick_marks"
+def shared(tmp_path_factory, worker_id):
+    """The folder that all workers see."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def quick_outcomes(shared):
+    """All quick results by need: each worker computes what no other has begun."""
+    marks = shared / "quick_marks"
     marks.mkdir(exist_ok=True)
-    options = Options(ResultStore(out / "results"), quick=True, jobs=1)
+    options = Options(ResultStore(shared / "quick" / "results"), quick=True, jobs=1)
     needs = quick_needs()
     for number, same in enumerate(needs):
         with shared_work(marks, f"need {number}") as is_mine:
@@ -65,7 +69,13 @@ def quick_run(tmp_path_factory, worker_id):
                 obtain(same, options)
     for number in range(len(needs)):
         await_work(marks, f"need {number}")
-    ledger = shared / "ledger.json"
+    return obtain([need for same in needs for need in same], options)
+
+
+@pytest.fixture(scope="session")
+def quick_run(shared, quick_outcomes):
+    """The ledger of the quick results, which one worker prints."""
+    marks, out, ledger = shared / "quick_marks", shared / "quick", shared / "ledger.json"
     with shared_work(marks, "ledger") as is_mine:
         if is_mine:
             printed = io.StringIO()
@@ -74,8 +84,7 @@ def quick_run(tmp_path_factory, worker_id):
             assert status == 0
             ledger.write_text(printed.getvalue())
     await_work(marks, "ledger")
-    outcomes = obtain([need for same in needs for need in same], options)
-    return QuickRun(out, json.loads(ledger.read_text()), outcomes)
+    return QuickRun(out, json.loads(ledger.read_text()), quick_outcomes)
 
 
 def quick_needs():
@@ -138,7 +147,7 @@ def assert_can_be_met_and_can_fail():
 
 
 @pytest.fixture(scope="session")
-def data(quick_run):
+def data(quick_outcomes):
     """Results by need: quick ones, and for MNIST and CIFAR-10 those of the digits instead.
 
     Those of networks are made up where they cannot be had, without torch on the digits too.
@@ -158,7 +167,7 @@ def data(quick_run):
         **dict.fromkeys(conventions, noise.DIGITS_RATES),
         memorization.MNIST: memorization.DIGITS,
     }
-    outcomes = dict(quick_run.outcomes)
+    outcomes = dict(quick_outcomes)
     for absent, present in stand_ins.items():
         assert isinstance(outcomes[absent], Unavailable)
         outcomes[absent] = 1.25 * outcomes[present]  # to be told from the other

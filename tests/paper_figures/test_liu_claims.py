@@ -236,10 +236,10 @@ def test_one_seed_gives_a_verdict_and_no_false_error_bar(claim, number):
     assert [item["uncertainty"] for item in entry["measured"]] == [expected] * len(checked.criteria)
 
 
-def test_the_synthetic_data_have_the_layout_of_the_studies(quick_run):
+def test_the_synthetic_data_have_the_layout_of_the_studies(quick_outcomes):
     compared = set()
     for need in check_needs():
-        actual, made = quick_run.outcomes[need], synthetic(need.sped_up())
+        actual, made = quick_outcomes[need], synthetic(need.sped_up())
         for name, value in made.items():
             assert set(value.dims) == set(actual[name].dims), (need.study_name, name)
             assert value.sizes == {dim: actual[name].sizes[dim] for dim in value.dims}

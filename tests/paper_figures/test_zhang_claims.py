@@ -370,10 +370,10 @@ def test_another_data_set_is_named_in_its_stead():
         assert label not in entry["data"]
 
 
-def test_the_synthetic_data_have_the_layout_of_the_studies(quick_run):
+def test_the_synthetic_data_have_the_layout_of_the_studies(quick_outcomes):
     compared = set()
     for need in check_needs():
-        actual = quick_run.outcomes[need]
+        actual = quick_outcomes[need]
         if isinstance(actual, Unavailable):
             continue
         made = synthetic(need.sped_up())

@@ -262,10 +262,10 @@ def test_the_networks_have_the_printed_numbers_of_parameters(model):
     assert models.parameter_count(network) == PRINTED_PARAMETERS[name]
 
 
-def test_the_synthetic_data_have_the_layout_of_the_study(quick_run):
+def test_the_synthetic_data_have_the_layout_of_the_study(quick_outcomes):
     compared = set()
     for need in CLAIMED - {capacity.RANDOMIZED}:
-        actual = quick_run.outcomes[need]
+        actual = quick_outcomes[need]
         if isinstance(actual, Unavailable):
             continue
         made = synthetic(need.sped_up())
