@@ -16,7 +16,7 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 60
+nb_execution_timeout = 180  # seconds a cell may take on a busy machine
 nb_render_markdown_format = "myst"  # tables and math in generated Markdown
 
 autosummary_generate = True
