@@ -88,12 +88,12 @@ def quick_run(shared, quick_outcomes):
 
 
 def quick_needs():
-    """All needs, those together that have the same cells in a quick run."""
+    """All needs, those of a study together: its kernels are then compiled by one worker."""
     owners = [*registry.figures(), *(c for claim in registry.claims() for c in claim.checks)]
-    same = {}
+    by_study = {}
     for need in dict.fromkeys(need for owner in owners for need in owner.needs.values()):
-        same.setdefault((need.study_name, str(need.sped_up().parameters)), []).append(need)
-    return list(same.values())
+        by_study.setdefault(need.study_name, []).append(need)
+    return list(by_study.values())
 
 
 @contextlib.contextmanager
