@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 
 _BATCHES = 32  # that a data set is cut into
 _LEAST = 3  # samples for a jackknife of a variance
+_CACHED = 2**24  # bytes of gradients that are still in the caches when they are read again
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,7 @@ def gradient_noise_scale(
         Of the order in which a data set is cut into small batches. A loader has to shuffle by
         itself.
     max_bytes : int
-        That the gradients of examples may take at a time.
+        That the gradients of examples may take at a time. On a CPU, 16 MiB are taken at most.
     progress : bool, optional
         Show a bar; None shows it on a terminal alone.
 
@@ -198,7 +199,8 @@ def gradient_noise_scale(
     method = _method(method, objective, examples, max_bytes)
     if method == "per_example":
         size, take = 1, objective.of_examples
-        pieces = examples.rows(max(1, rows_per_call(objective, max_bytes)))
+        room = min(max_bytes, _CACHED) if objective.device.type == "cpu" else max_bytes
+        pieces = examples.rows(max(1, rows_per_call(objective, room)))
     else:
         pieces = examples.batches(batch_size, count=_BATCHES, least=_LEAST, seed=seed)
         size, take = len(pieces[0][1]), objective.of_batch
