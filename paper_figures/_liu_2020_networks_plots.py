@@ -26,6 +26,7 @@ from paper_figures.style import (
     RED,
     draw_curve,
     draw_points,
+    draw_seeds,
     head,
     page,
     plain_ticks,
@@ -51,12 +52,10 @@ def _panels(data: Data, height: float) -> tuple[Figure, list[tuple[Axes, xr.Data
     return drawing, list(zip(row, data.values(), strict=True))
 
 
-def _draw_seeds(axes: Axes, x: Any, values: xr.DataArray, colour: str, label: str = "") -> None:
-    """Draw each seed as a pale dot, and their mean; x is along the values' other dimension."""
-    rows = values.transpose("seed", ...)
-    across = np.broadcast_to(x, rows.shape)
-    axes.plot(across.ravel(), rows.values.ravel(), ".", color=colour, alpha=0.25, markersize=4)
-    draw_points(axes, x, rows, colour, label)
+def _draw_all(axes: Axes, x: Any, values: xr.DataArray, colour: str, label: str = "") -> None:
+    """Draw each seed, and their mean; x is along the values' other dimension."""
+    draw_seeds(axes, x, values, colour)
+    draw_points(axes, x, values.transpose("seed", ...), colour, label)
 
 
 def curves(data: Data) -> Figure:
@@ -85,12 +84,12 @@ def regularizers(data: Data) -> Figure:
             values = xr.concat(
                 [at_end(d, "test_accuracy", start, choice) for choice in CHOICES], "choice"
             )
-            _draw_seeds(axes, places + shift, 100.0 * values, colour, label)
+            _draw_all(axes, places + shift, 100.0 * values, colour, label)
         controls = [start for start in d.start.values if start in _CONTROLS]
         if controls:
             values = xr.concat([at_end(d, "test_accuracy", each) for each in controls], "choice")
             beyond = len(CHOICES) + np.arange(len(controls))
-            _draw_seeds(axes, beyond, 100.0 * values, PURPLE, "controls, vanilla")
+            _draw_all(axes, beyond, 100.0 * values, PURPLE, "controls, vanilla")
             axes.axvline(len(CHOICES) - 0.5, color=GRAY, linewidth=0.8)
         names = [*map(_shortened, CHOICES), *(_CONTROLS[each] for each in controls)]
         axes.set_xticks(range(len(names)), names, fontsize=7)
@@ -122,7 +121,7 @@ def copies(data: Data) -> Figure:
         ):
             R = np.array(sorted(by_copies))
             values = xr.concat([drop_of(by_copies[each]) for each in R], "replication")
-            _draw_seeds(axes, shift * R, values, colour, f"Z = {Z:g}")
+            _draw_all(axes, shift * R, values, colour, f"Z = {Z:g}")
         axes.axhline(0.0, color="black", linewidth=0.8)
         axes.set(xlabel="copies R", ylabel="drop of test accuracy, points", xscale="log")
         plain_ticks(axes.xaxis, (1, 2, 5))
@@ -154,9 +153,9 @@ def norms(data: Data) -> Figure:
     ):
         places = np.arange(len(names)) + shift
         values = xr.concat([bad_over_good(d, name) for name in names], "norm")
-        _draw_seeds(ratios, places, values, colour, network)
+        _draw_all(ratios, places, values, colour, network)
         traveled = xr.concat([at_end(d, "distance", *run) for run in runs.values()], "run")
-        _draw_seeds(distances, np.arange(len(runs)) + shift, traveled, colour, network)
+        _draw_all(distances, np.arange(len(runs)) + shift, traveled, colour, network)
     ratios.axhline(1.0, color="black", linewidth=0.8)
     ratios.set(yscale="log", xlabel="measure", ylabel="bad minimum over good one")
     ratios.set_title("(a) norms, sharpness and noise")

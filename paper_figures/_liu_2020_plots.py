@@ -28,6 +28,7 @@ from paper_figures.style import (
     draw_curve,
     draw_guide,
     draw_points,
+    draw_seeds,
     head,
     page,
     plain_ticks,
@@ -109,20 +110,13 @@ def bad_minima(data: Data) -> Figure:
         ("wide_accuracy", "fresh points, twice the spread", ORANGE, 0.12),
     ):
         values = 100 * d[name].sel(run=list(_RUNS))
-        _all_seeds(accuracy, places + shift, values, colour)
+        draw_seeds(accuracy, places + shift, values, colour)
         draw_points(accuracy, places + shift, values, colour, label)
     accuracy.set_xticks(places, ["random\nstart", "random\nlabels", "then\nvanilla", "then\nreg."])
     accuracy.set(xlabel="run", ylabel="accuracy, %", title="(b) accuracy on true labels")
     accuracy.legend(fontsize=7, loc="center right")
     head(drawing, "Bad minima: all training points are right", data, "dots; mean and 2 s.e.")
     return drawing
-
-
-def _all_seeds(axes: Axes, x: Any, values: xr.DataArray, colour: str) -> None:
-    """Draw each seed as a pale dot; x is along the values' other dimension."""
-    rows = values.transpose("seed", ...)
-    across = np.broadcast_to(x, rows.shape)
-    axes.plot(across.ravel(), rows.values.ravel(), ".", color=colour, alpha=0.25, markersize=4)
 
 
 def regularizers(data: Data) -> Figure:
@@ -149,7 +143,7 @@ def regularizers(data: Data) -> Figure:
             ("adversarial", "bad start", RED, 0.12),
         ):
             values = scale * by_choice[name].sel(start=start).transpose("seed", "choice")
-            _all_seeds(axes, places + shift, values, colour)
+            draw_seeds(axes, places + shift, values, colour)
             draw_points(axes, places + shift, values, colour, text)
         axes.set(title=title, ylabel=label)
         axes.set_xticks(places, [""] * len(CHOICES))
@@ -186,7 +180,7 @@ def norms(data: Data) -> Figure:
         label, colour, marker = _RUNS[run]
         values = xr.concat([_ratio(d, name, run) for name in names], "norm")
         values = values.transpose("seed", "norm")
-        _all_seeds(sizes, places + shift, values, colour)
+        draw_seeds(sizes, places + shift, values, colour)
         draw_points(sizes, places + shift, values, colour, label, marker=marker)
     sizes.axhline(1.0, color=BLUE, linewidth=1.0, label="random start")
     sizes.set(yscale="log", xlabel="norm", ylabel="norm over that of the random start")
@@ -200,7 +194,7 @@ def norms(data: Data) -> Figure:
     )
     for place, (run, (_, colour, marker)) in enumerate(_RUNS.items()):
         values = d.distance.sel(run=[run]).transpose("seed", "run")
-        _all_seeds(distance, [place], values, colour)
+        draw_seeds(distance, [place], values, colour)
         draw_points(distance, [place], values, colour, "", marker=marker)
     far = float(d.distance.sel(run="regularized").mean())
     distance.axhline(

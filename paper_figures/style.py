@@ -94,6 +94,13 @@ def draw_points(
     axes.errorbar(x, mean, error, color=colour, label=label, **mark)
 
 
+def draw_seeds(axes: Axes, x: Any, values: xr.DataArray, colour: Any) -> None:
+    """Draw each seed as a pale dot; x is along the values' other dimension."""
+    rows = values.transpose("seed", ...)
+    across = np.broadcast_to(x, rows.shape)
+    axes.plot(across.ravel(), rows.values.ravel(), ".", color=colour, alpha=0.25, markersize=4)
+
+
 def draw_guide(axes: Axes, x: Any, y: Any, label: str = "", linestyle: str = ":") -> None:
     """Draw a thin gray line to compare with."""
     axes.plot(x, y, color=GRAY, linewidth=1.0, linestyle=linestyle, label=label)

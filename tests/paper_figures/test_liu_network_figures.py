@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 from bad_minima_networks import CHOICES, CONTROLS, bad_minima
+from figure_asserts import drawn, has_line
 
 from paper_figures import _liu_2020_networks as networks
 from paper_figures import _liu_2020_networks_measures as measures
-from paper_figures import style
 
 FIGURES = {figure.name.removeprefix("liu_2020_network_"): figure for figure in networks.FIGURES}
 
@@ -15,20 +14,8 @@ FIGURES = {figure.name.removeprefix("liu_2020_network_"): figure for figure in n
 def draw(name, seeds=3, *, rendered=False):
     figure = FIGURES[name]
     found = {key: bad_minima(need).isel(seed=slice(seeds)) for key, need in figure.needs.items()}
-    copies = {key: d.copy(deep=True) for key, d in found.items()}
-    with style.applied():
-        drawing = figure.plot(found)
-        if rendered:
-            drawing.draw_without_rendering()
-    for key, d in found.items():
-        xr.testing.assert_identical(d, copies[key])
+    drawing = drawn(figure, found, rendered=rendered)
     return drawing, found
-
-
-def has_line(axes, x, y):
-    wanted = np.column_stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)))
-    lines = [np.asarray(line.get_xydata(), float) for line in axes.lines]
-    return any(each.shape == wanted.shape and np.allclose(each, wanted) for each in lines)
 
 
 def has_heights(axes, heights):

@@ -4,9 +4,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from figure_asserts import drawn
 
 from paper_figures import _wen_2018_networks as networks
-from paper_figures import style, wen_2018
+from paper_figures import wen_2018
 
 # Those of networks have a file of their own.
 FIGURES = {
@@ -191,13 +192,7 @@ SPECIAL = {
 def draw(name, seeds=3, *, rendered=False, **instead):
     figure = FIGURES[name]
     found = {key: made_up(key, seeds) for key in figure.needs} | instead
-    copies = {key: d.copy(deep=True) for key, d in found.items()}
-    with style.applied():
-        drawing = figure.plot(found)
-        if rendered:
-            drawing.draw_without_rendering()
-    for key, d in found.items():
-        xr.testing.assert_identical(d, copies[key])
+    drawing = drawn(figure, found, rendered=rendered)
     for axes in drawing.axes:
         assert axes.has_data()
         assert axes.get_title()

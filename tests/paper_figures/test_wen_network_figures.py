@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import xarray as xr
+from figure_asserts import drawn, has_line
 from matplotlib.container import BarContainer
 from smoothout_networks import smoothout
 
 from paper_figures import _wen_2018_networks as networks
-from paper_figures import style
 
 FIGURES = {figure.name.removeprefix("wen_2018_"): figure for figure in networks.FIGURES}
 
@@ -15,20 +14,8 @@ FIGURES = {figure.name.removeprefix("wen_2018_"): figure for figure in networks.
 def draw(name, seeds=3, *, rendered=False):
     figure = FIGURES[name]
     found = {key: smoothout(need).isel(seed=slice(seeds)) for key, need in figure.needs.items()}
-    copies = {key: d.copy(deep=True) for key, d in found.items()}
-    with style.applied():
-        drawing = figure.plot(found)
-        if rendered:
-            drawing.draw_without_rendering()
-    for key, d in found.items():
-        xr.testing.assert_identical(d, copies[key])
+    drawing = drawn(figure, found, rendered=rendered)
     return drawing, found
-
-
-def has_line(axes, x, y):
-    wanted = np.column_stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)))
-    lines = [np.asarray(line.get_xydata(), float) for line in axes.lines]
-    return any(each.shape == wanted.shape and np.allclose(each, wanted) for each in lines)
 
 
 def is_drawn(axes, values, dim="strength"):
